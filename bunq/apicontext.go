@@ -1,0 +1,209 @@
+package bunq
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// apiContext is what is kept of the handshake, in the JSON layout that bunq's SDKs share. It is never changed: a step
+// of the handshake makes a new one, so a reader needs no lock.
+type apiContext struct {
+	// document is the file, key by key. What others keep in it survives our writing.
+	document map[string]json.RawMessage
+
+	// The rest is read from the document.
+	environment    Environment
+	apiKey         string
+	token          string          // of the installation; "" before there is one
+	privateKey     *rsa.PrivateKey // nil in a context that was stripped of it
+	serverKey      *rsa.PublicKey
+	registered     bool  // whether the installation has its device server
+	deviceServerID int64 // 0 if unknown: the SDKs do not keep it
+	session        session
+}
+
+// session is an open session; its zero value is none.
+type session struct {
+	token  string
+	expiry time.Time
+}
+
+// lasts reports whether the session is still open after the time given.
+func (s session) lasts(d time.Duration) bool {
+	return s.token != "" && time.Until(s.expiry) > d
+}
+
+// The keys of the document. The last is ours alone: 0 says that the registration is still to be done.
+const (
+	environmentKey  = "environment_type"
+	apiKeyKey       = "api_key"
+	installationKey = "installation_context"
+	sessionKey      = "session_context"
+	deviceServerKey = "device_server_id"
+)
+
+type installationJSON struct {
+	Token            string `json:"token"`
+	PrivateKeyClient string `json:"private_key_client"`
+	PublicKeyClient  string `json:"public_key_client"`
+	PublicKeyServer  string `json:"public_key_server"`
+}
+
+// expiryLayout is the SDKs' format of expiry_time: the writer's local time, without a zone.
+const expiryLayout = "2006-01-02 15:04:05.000000"
+
+// readContext reads an API context file of ours or of an SDK. A file that does not exist is an empty context.
+func readContext(path string, environment Environment) (*apiContext, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &apiContext{environment: environment}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the API context: %w", err)
+	}
+	c, err := parseContext(text)
+	if err != nil {
+		return nil, fmt.Errorf("the API context file %s %w; put a backup in its place, or move it away to register "+
+			"a new device server (bunq keeps the old one on the account for ever)", path, err)
+	}
+	if c.environment == "" {
+		c.environment = environment
+	}
+	if c.environment != environment {
+		return nil, fmt.Errorf("the API context file %s is one for %s, but the environment is configured as %s: "+
+			"correct the environment, or name another context file", path, c.environment, environment)
+	}
+	return c, nil
+}
+
+func parseContext(text []byte) (*apiContext, error) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // the C# SDK writes a byte order mark
+	var document map[string]json.RawMessage
+	if json.Unmarshal(text, &document) != nil || document == nil {
+		return nil, errors.New("is not the JSON object that bunq's SDKs write")
+	}
+	return contextOf(document)
+}
+
+// contextOf reads the document. Its errors quote nothing: the document holds secrets.
+func contextOf(document map[string]json.RawMessage) (*apiContext, error) {
+	c := &apiContext{document: document, registered: true} // the SDKs write only after the whole handshake
+	var environment string
+	var installation installationJSON
+	for key, into := range map[string]any{
+		environmentKey: &environment, apiKeyKey: &c.apiKey, installationKey: &installation, deviceServerKey: &c.deviceServerID,
+	} {
+		if value, ok := document[key]; ok && json.Unmarshal(value, into) != nil {
+			return nil, fmt.Errorf("holds a %s that is not of the kind bunq's SDKs write", key)
+		}
+	}
+	c.environment = Environment(strings.ToLower(environment))
+	if _, ours := document[deviceServerKey]; ours {
+		c.registered = c.deviceServerID != 0
+	}
+	c.session = sessionOf(document[sessionKey])
+	return c, c.readInstallation(installation)
+}
+
+// readInstallation takes over the token and the keys that belong to it.
+func (c *apiContext) readInstallation(installation installationJSON) (err error) {
+	if installation.Token == "" {
+		return nil
+	}
+	c.token = installation.Token
+	if c.serverKey, err = decodePublicKey(installation.PublicKeyServer); err != nil {
+		return fmt.Errorf("holds a public_key_server that is %w", err)
+	}
+	if installation.PrivateKeyClient == "" {
+		return nil
+	}
+	if c.privateKey, err = decodePrivateKey(installation.PrivateKeyClient); err != nil {
+		return fmt.Errorf("holds a private_key_client that is %w", err)
+	}
+	return nil
+}
+
+// sessionOf reads a session_context. One that cannot be read counts as none: a session can always be had anew.
+func sessionOf(text json.RawMessage) session {
+	var s struct {
+		Token  string `json:"token"`
+		Expiry string `json:"expiry_time"`
+	}
+	if json.Unmarshal(text, &s) != nil {
+		return session{}
+	}
+	expiry, err := time.ParseInLocation(expiryLayout, s.Expiry, time.Local)
+	if err != nil {
+		return session{}
+	}
+	return session{token: s.Token, expiry: expiry}
+}
+
+// with returns the context with some keys of its document replaced.
+func (c *apiContext) with(values map[string]any) (*apiContext, error) {
+	document := maps.Clone(c.document)
+	if document == nil {
+		document = make(map[string]json.RawMessage, len(values))
+	}
+	for key, value := range values {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s of the API context: %w", key, err)
+		}
+		document[key] = text
+	}
+	return contextOf(document)
+}
+
+// withInstallation returns a context that begins anew with an installation. Before bunq has answered, the token is "".
+func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, token, serverKey string) (*apiContext, error) {
+	private, err := encodePrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the private key: %w", err)
+	}
+	public, err := encodePublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the public key: %w", err)
+	}
+	return c.with(map[string]any{
+		environmentKey:  strings.ToUpper(string(c.environment)),
+		apiKeyKey:       apiKey,
+		installationKey: installationJSON{token, private, public, serverKey},
+		deviceServerKey: 0,
+	})
+}
+
+// withSession returns the context with a session in place of any earlier one, as the SDKs keep it.
+func (c *apiContext) withSession(apiKey, token string, expiry time.Time, user sessionUser) (*apiContext, error) {
+	return c.with(map[string]any{
+		apiKeyKey: apiKey,
+		sessionKey: map[string]any{
+			"token":       token,
+			"expiry_time": expiry.Local().Format(expiryLayout),
+			"user_id":     user.ID,
+			user.key:      user.raw,
+		},
+	})
+}
+
+// write puts the context into its file: whole or not at all, readable by its owner alone, indented as the Python SDK does.
+func (c *apiContext) write(path string) error {
+	text, err := json.MarshalIndent(c.document, "", "    ")
+	if err != nil {
+		return fmt.Errorf("encoding the API context: %w", err)
+	}
+	if err := renameio.WriteFile(path, append(text, '\n'), 0o600, renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("keeping the API context: %w: its folder must exist and be writable for this program", err)
+	}
+	return nil
+}

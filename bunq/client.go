@@ -1,0 +1,217 @@
+package bunq
+
+import (
+	"bytes"
+	"context"
+	"crypto/rsa"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
+)
+
+// Config says which account a [Client] reads, and where it keeps what it needs for that.
+type Config struct {
+	Environment Environment
+	BaseURL     string // of the API, version included; "": the environment's
+
+	// APIKey returns the API key, or "" if there is none; it is called whenever a login needs it. A nil APIKey is one
+	// that returns "". A key in the context file is used where APIKey has none.
+	APIKey func() (string, error)
+
+	ContextFile  string   // made if it does not exist
+	Description  string   // of the device server that is registered when there is no context yet
+	PermittedIPs []string // of that device server; none: the caller's address, as bunq sees it
+	UserAgent    string   // name/version of the calling program; bunq refuses requests without one
+
+	Transport http.RoundTripper // nil: one of NewTransport's
+	Observe   func(Call)        // told of every API call when it has ended, from several goroutines; may be nil
+}
+
+// Client reads device servers of one account. It is safe for concurrent use.
+type Client struct {
+	config Config
+	base   *url.URL
+	http   *http.Client
+
+	// login is held while the handshake is looked after, by whoever can send to it: unlike a mutex's, the wait for it
+	// ends with the waiter's context.
+	login        chan struct{}
+	registration singleflight.Group
+	lastLogin    time.Time // when POST /session-server was last tried; guarded by login
+	lastErr      error     // what became of it; guarded by login
+
+	mu       sync.Mutex
+	context  *apiContext // nil before the file was read
+	unsaved  bool        // whether the file is behind context
+	renewals int
+}
+
+// New returns a client. It reads no file and sends nothing: the first reading does.
+func New(config Config) (*Client, error) {
+	if config.BaseURL == "" {
+		config.BaseURL = config.Environment.BaseURL()
+	}
+	base, err := url.Parse(config.BaseURL)
+	if err != nil || base.Host == "" {
+		return nil, errors.New("the base URL is not an address such as https://api.bunq.com/v1")
+	}
+	if config.Transport == nil {
+		config.Transport = NewTransport()
+	}
+	return &Client{
+		config: config,
+		base:   base,
+		http: &http.Client{
+			Transport: config.Transport,
+			// A followed redirect could carry the token to another host.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		login: make(chan struct{}, 1),
+	}, nil
+}
+
+// NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2.
+func NewTransport() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	return transport
+}
+
+// maxBody bounds an answer, in bytes: ten times the size of 200 device servers with long descriptions.
+const maxBody = 4 << 20
+
+// exchange is one request and what to do with its answer.
+type exchange struct {
+	Operation
+	path   string // below the base URL, query included
+	token  string // "" sends none
+	body   any    // nil sends none
+	secret string // that the body holds
+	signer *rsa.PrivateKey
+	server *rsa.PublicKey // nil: the answer cannot be verified
+	decode func([]byte) error
+}
+
+// do makes one API call and tells the observer of it. Its errors are of type *Error.
+func (c *Client) do(ctx context.Context, x exchange) error {
+	call := Call{Operation: x.Operation, RequestID: uuid.NewString()}
+	start := time.Now()
+	call.Err = c.exchange(ctx, x, &call)
+	call.Duration = time.Since(start)
+	if e := call.Err; e != nil {
+		e.Operation, e.StatusCode, e.RequestID, e.ResponseID = call.Operation, call.StatusCode, call.RequestID, call.ResponseID
+		e.Description = c.redact(e.Description, x.token, x.secret)
+	}
+	call.Warning = c.redact(call.Warning, x.token, x.secret)
+	if c.config.Observe != nil {
+		c.config.Observe(call)
+	}
+	if call.Err != nil {
+		return call.Err
+	}
+	return nil
+}
+
+func (c *Client) exchange(ctx context.Context, x exchange, call *Call) *Error {
+	req, err := c.newRequest(ctx, x, call.RequestID)
+	if err != nil {
+		return &Error{Reason: ReasonClient, Err: err}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return transportError(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	call.StatusCode = resp.StatusCode
+	call.ResponseID = responseID(resp.Header)
+	call.Warning = resp.Header.Get("X-Bunq-Warning")
+
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		return statusError(resp, body)
+	case err != nil:
+		return transportError(err)
+	case len(body) > maxBody:
+		return &Error{Reason: ReasonMalformed, Err: fmt.Errorf("the answer is larger than %d bytes", maxBody)}
+	}
+	if x.server != nil {
+		if err := verify(x.server, resp.StatusCode, resp.Header, body); err != nil {
+			return &Error{Reason: ReasonSignature, Err: err}
+		}
+	}
+	if err := x.decode(body); err != nil {
+		return &Error{Reason: ReasonMalformed, Err: err}
+	}
+	return nil
+}
+
+// newRequest sets the seven request headers of bunq's specification, and the signature where there is a body to sign.
+func (c *Client) newRequest(ctx context.Context, x exchange, requestID string) (*http.Request, error) {
+	var body []byte
+	if x.body != nil {
+		var err error
+		if body, err = json.Marshal(x.body); err != nil {
+			return nil, errors.New("the request body cannot be written as JSON")
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, x.Method, strings.TrimSuffix(c.base.String(), "/")+"/"+x.path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Cache-Control", "no-cache")
+	req.Header.Set("User-Agent", c.config.UserAgent)
+	req.Header.Set("X-Bunq-Client-Request-Id", requestID)
+	req.Header.Set("X-Bunq-Geolocation", "0 0 0 0 000") // unknown
+	req.Header.Set("X-Bunq-Language", "en_US")          // so that error descriptions can be matched
+	req.Header.Set("X-Bunq-Region", "nl_NL")
+	if x.token != "" {
+		req.Header.Set("X-Bunq-Client-Authentication", x.token)
+	}
+	if x.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if x.signer != nil {
+		signature, err := sign(x.signer, body)
+		if err != nil {
+			return nil, fmt.Errorf("signing the request: %w", err)
+		}
+		req.Header.Set(headerClientSignature, signature)
+	}
+	return req, nil
+}
+
+// responseID returns the answer's id if it is the UUID that bunq sends: it ends in logs and exemplars.
+func responseID(header http.Header) string {
+	id := header.Get("X-Bunq-Client-Response-Id")
+	if len(id) != len(uuid.Nil.String()) || uuid.Validate(id) != nil {
+		return ""
+	}
+	return id
+}
+
+// redact takes the secrets that this client knows out of bunq's words, should bunq ever quote one.
+func (c *Client) redact(text string, secrets ...string) string {
+	if text == "" {
+		return ""
+	}
+	if known := c.current(); known != nil {
+		secrets = append(secrets, known.apiKey, known.token, known.session.token)
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	return text
+}

@@ -1,0 +1,213 @@
+package bunq
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Status is the status of a device server. bunq documents four and says of none what it means; a value outside them is
+// kept as it came.
+type Status string
+
+// The statuses that bunq documents.
+const (
+	StatusActive            Status = "ACTIVE"
+	StatusBlocked           Status = "BLOCKED"
+	StatusNeedsConfirmation Status = "NEEDS_CONFIRMATION"
+	StatusObsolete          Status = "OBSOLETE"
+)
+
+// Statuses returns the documented statuses.
+func Statuses() []Status {
+	return []Status{StatusActive, StatusBlocked, StatusNeedsConfirmation, StatusObsolete}
+}
+
+// DeviceServer is bunq's object of that name.
+type DeviceServer struct {
+	ID          int64
+	Created     time.Time // UTC, to the microsecond; zero if bunq does not say
+	Updated     time.Time // likewise
+	Description string
+	IP          string // the address that it was registered from
+	Status      Status
+}
+
+// timeLayout is bunq's format of times, which are UTC.
+const timeLayout = "2006-01-02 15:04:05.999999"
+
+// UnmarshalJSON reads bunq's form of a device server.
+func (d *DeviceServer) UnmarshalJSON(text []byte) error {
+	var raw struct {
+		ID               int64
+		Created, Updated *string
+		Description, IP  string
+		Status           Status
+	}
+	if json.Unmarshal(text, &raw) != nil {
+		return errors.New("a field is of another type than bunq documents")
+	}
+	if raw.ID < 1 || raw.Status == "" {
+		return errors.New("the id or the status is missing")
+	}
+	created, err := parseTime(raw.Created)
+	if err != nil {
+		return err
+	}
+	updated, err := parseTime(raw.Updated)
+	if err != nil {
+		return err
+	}
+	*d = DeviceServer{raw.ID, created, updated, raw.Description, raw.IP, raw.Status}
+	return nil
+}
+
+func parseTime(text *string) (time.Time, error) {
+	if text == nil {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(timeLayout, *text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%.40q is not a time such as 2015-06-13 23:19:16.215235", *text)
+	}
+	return t, nil
+}
+
+// deviceServerPage is the body of both readings.
+type deviceServerPage struct {
+	Response []struct {
+		DeviceServer *DeviceServer
+	}
+	Pagination struct {
+		OlderURL *string `json:"older_url"`
+	}
+}
+
+func (p *deviceServerPage) decode(body []byte) error {
+	err := json.Unmarshal(body, p)
+	var mistyped *json.UnmarshalTypeError
+	if errors.As(err, &mistyped) {
+		return fmt.Errorf("the answer's %q is a JSON %s, which is not what bunq documents", mistyped.Field, mistyped.Value)
+	}
+	if err != nil {
+		return fmt.Errorf("the answer cannot be read: %w", err)
+	}
+	if p.Response == nil {
+		return errors.New("the answer has no Response")
+	}
+	for _, object := range p.Response {
+		if object.DeviceServer == nil {
+			return errors.New("the answer has an object that is not a DeviceServer")
+		}
+	}
+	return nil
+}
+
+// DeviceServer reads one device server. A device server that bunq does not know is an [Error] with [ReasonNotFound].
+func (c *Client) DeviceServer(ctx context.Context, id int64) (DeviceServer, error) {
+	var found DeviceServer
+	err := c.read(ctx, exchange{
+		Operation: ReadDeviceServer,
+		path:      "device-server/" + strconv.FormatInt(id, 10),
+		decode: func(body []byte) error {
+			var page deviceServerPage
+			if err := page.decode(body); err != nil {
+				return err
+			}
+			if len(page.Response) != 1 || page.Response[0].DeviceServer.ID != id {
+				return fmt.Errorf("the answer is not the one device server %d", id)
+			}
+			found = *page.Response[0].DeviceServer
+			return nil
+		},
+	})
+	return found, err
+}
+
+// pageSize is the most device servers that bunq lists in one answer.
+const pageSize = 200
+
+// DeviceServers lists the device servers of the account, newest first, in pages of up to 200; one API call a page, made
+// when the page is asked for. It ends after the oldest page or with the first error.
+func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[[]DeviceServer, error] {
+	return func(yield func([]DeviceServer, error) bool) {
+		for older := int64(0); ; {
+			page, next, err := c.page(ctx, older)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(page, nil) || next == 0 {
+				return
+			}
+			older = next
+		}
+	}
+}
+
+// page reads the device servers with ids below older (0: the newest), and the older of the next page, 0 after the last.
+func (c *Client) page(ctx context.Context, older int64) (page []DeviceServer, next int64, err error) {
+	query := url.Values{"count": {strconv.Itoa(pageSize)}}
+	if older > 0 {
+		query.Set("older_id", strconv.FormatInt(older, 10))
+	}
+	err = c.read(ctx, exchange{
+		Operation: ListDeviceServers,
+		path:      "device-server?" + query.Encode(),
+		decode: func(body []byte) error {
+			var answer deviceServerPage
+			if err := answer.decode(body); err != nil {
+				return err
+			}
+			page = make([]DeviceServer, len(answer.Response))
+			for i, object := range answer.Response {
+				page[i] = *object.DeviceServer
+			}
+			next, err = nextOlder(answer.Pagination.OlderURL, older)
+			return err
+		},
+	})
+	return page, next, err
+}
+
+// nextOlder takes the older_id out of an older_url: only that, so that no answer can send the token elsewhere. Ids must
+// fall from page to page, or the list would never end.
+func nextOlder(olderURL *string, older int64) (int64, error) {
+	if olderURL == nil {
+		return 0, nil
+	}
+	invalid := errors.New("the answer's older_url has no older_id below that of its own page")
+	u, err := url.Parse(*olderURL)
+	if err != nil {
+		return 0, invalid
+	}
+	next, err := strconv.ParseInt(u.Query().Get("older_id"), 10, 64)
+	if err != nil || next < 1 || older > 0 && next >= older {
+		return 0, invalid
+	}
+	return next, nil
+}
+
+// read makes an authenticated GET, once more with a new session if bunq refuses the one at hand.
+func (c *Client) read(ctx context.Context, x exchange) error {
+	refused := ""
+	for {
+		known, token, err := c.authenticate(ctx, refused)
+		if err != nil {
+			return err
+		}
+		x.token, x.server = token, known.serverKey
+		err = c.do(ctx, x)
+		var apiError *Error
+		expired := errors.As(err, &apiError) && apiError.Reason == ReasonUnauthorized
+		if !expired || refused != "" || token == known.token {
+			return err
+		}
+		refused = token
+	}
+}
