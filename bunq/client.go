@@ -47,7 +47,7 @@ type Client struct {
 	// ends with the waiter's context.
 	login        chan struct{}
 	registration singleflight.Group
-	lastLogin    time.Time // when POST /session-server was last tried; guarded by login
+	lastLogin    time.Time // when a session was last asked for, or the key refused; guarded by login
 	lastErr      error     // what became of it; guarded by login
 
 	mu       sync.Mutex

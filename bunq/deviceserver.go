@@ -132,17 +132,23 @@ func (c *Client) DeviceServer(ctx context.Context, id int64) (DeviceServer, erro
 // pageSize is the most device servers that bunq lists in one answer.
 const pageSize = 200
 
+// Page is a part of the list of device servers, newest first.
+type Page struct {
+	DeviceServers []DeviceServer
+	Last          bool // there are no older ones
+}
+
 // DeviceServers lists the device servers of the account, newest first, in pages of up to 200; one API call a page, made
-// when the page is asked for. It ends after the oldest page or with the first error.
-func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[[]DeviceServer, error] {
-	return func(yield func([]DeviceServer, error) bool) {
+// when the page is asked for. It ends after the last page or with the first error.
+func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
 		for older := int64(0); ; {
 			page, next, err := c.page(ctx, older)
 			if err != nil {
-				yield(nil, err)
+				yield(Page{}, err)
 				return
 			}
-			if !yield(page, nil) || next == 0 {
+			if !yield(Page{page, next == 0}, nil) || next == 0 {
 				return
 			}
 			older = next

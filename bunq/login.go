@@ -13,7 +13,7 @@ import (
 const (
 	// sessionLeeway is how long before its end a session is renewed: the SDKs do it when 30 s or less are left.
 	sessionLeeway = 30 * time.Second
-	// loginInterval is bunq's limit: one POST /session-server in 30 s.
+	// loginInterval is bunq's limit: one POST /session-server in 30 s. A key that was refused waits as long.
 	loginInterval = 30 * time.Second
 	// registrationTimeout bounds POST /device-server, which is not cut off with the reading that started it: each try
 	// makes one more device server that bunq keeps for ever.
@@ -86,15 +86,28 @@ func (c *Client) withoutKey(known *apiContext) (*apiContext, string, error) {
 	return known, known.token, nil
 }
 
-// handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun.
+// handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. A key is
+// shown to bunq at most once in its 30 s: whoever comes sooner gets the outcome of the last attempt.
 func (c *Client) handshake(ctx context.Context, key string) error {
+	if wait := loginInterval - time.Since(c.lastLogin); wait > 0 {
+		if c.lastErr != nil {
+			return c.lastErr
+		}
+		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait,
+			Err: errors.New("bunq allows one login in 30 s, and the session from the last one has ended already")}
+	}
 	if c.current().token == "" {
 		if err := c.install(ctx, key); err != nil {
 			return err
 		}
 	}
 	if !c.current().registered {
-		if err := c.register(ctx, key); err != nil {
+		err := c.register(ctx, key)
+		var apiError *Error
+		if errors.As(err, &apiError) && apiError.Reason == ReasonCredentials {
+			c.lastLogin, c.lastErr = time.Now(), err
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -217,19 +230,12 @@ func (c *Client) createDeviceServer(ctx context.Context, apiKey string) error {
 	return c.keep(registered)
 }
 
-// openSession logs in, at most once in bunq's 30 s: whoever comes sooner gets the outcome of the last attempt.
+// openSession logs in.
 func (c *Client) openSession(ctx context.Context, apiKey string) error {
 	known := c.current()
 	if known.privateKey == nil {
 		return fmt.Errorf("%s holds no private key, so no login can be signed: leave the API key out to read with "+
 			"the installation alone, or name a whole context file", c.config.ContextFile)
-	}
-	if wait := loginInterval - time.Since(c.lastLogin); wait > 0 {
-		if c.lastErr != nil {
-			return c.lastErr
-		}
-		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait,
-			Err: errors.New("bunq allows one login in 30 s, and the session from the last one has ended already")}
 	}
 	c.lastLogin = time.Now()
 	var answer sessionAnswer

@@ -1,0 +1,123 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bunq_exporter/bunq"
+)
+
+// Account is one account at bunq, and the device servers that are watched there. It is safe for concurrent use.
+type Account struct {
+	name    string
+	watched []int64
+	client  *bunq.Client
+	calls   *callMetrics
+	logger  log.Logger
+
+	mu          sync.Mutex
+	last        Reading
+	lastSuccess time.Time // zero before the first
+	trouble     string    // that the last reading met; "" for none
+	statuses    map[int64]bunq.Status
+}
+
+// NewAccount returns an account that has read nothing yet. The config's Observe is the account's own.
+func NewAccount(name string, watched []int64, config bunq.Config, logger log.Logger) (*Account, error) {
+	calls := newCallMetrics(name)
+	config.Observe = calls.observe
+	client, err := bunq.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", name, err)
+	}
+	return &Account{
+		name:     name,
+		watched:  watched,
+		client:   client,
+		calls:    calls,
+		logger:   log.With(logger, "account", name),
+		statuses: map[int64]bunq.Status{},
+	}, nil
+}
+
+// Name returns the account's name, the label "account" of its metrics.
+func (a *Account) Name() string { return a.name }
+
+// Watched returns the ids of the device servers that are watched.
+func (a *Account) Watched() []int64 { return a.watched }
+
+// Last returns what the last scrape read, and what is known of the login. It asks bunq nothing.
+func (a *Account) Last() (Reading, bunq.Login) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last, a.client.Login()
+}
+
+// Collect reads bunq and sends everything that is known then.
+func (a *Account) collect(ctx context.Context, metrics chan<- prometheus.Metric) {
+	reading := a.read(ctx)
+	lastSuccess := a.keep(reading)
+	sendReading(metrics, a, reading, lastSuccess)
+	sendLogin(metrics, a.name, a.client.Login())
+	a.calls.Collect(metrics)
+}
+
+// keep remembers a reading, logs what has changed with it, and returns when bunq last answered.
+func (a *Account) keep(r Reading) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = r
+	if r.Answered {
+		a.lastSuccess = r.Time
+	}
+	a.logTrouble(r.Err)
+	for id, d := range r.DeviceServers {
+		a.logStatus(id, d)
+	}
+	return a.lastSuccess
+}
+
+// logTrouble tells of an error once, and once when it is over.
+func (a *Account) logTrouble(err error) {
+	trouble := ""
+	var apiError *bunq.Error
+	switch {
+	case errors.As(err, &apiError): // without what differs from call to call
+		trouble = fmt.Sprint(apiError.Operation, apiError.Reason, apiError.StatusCode, apiError.Description)
+	case err != nil:
+		trouble = err.Error()
+	}
+	if trouble == a.trouble {
+		return
+	}
+	a.trouble = trouble
+	if err != nil {
+		_ = level.Error(a.logger).Log("msg", "Cannot read the device servers", "err", err)
+		return
+	}
+	_ = level.Info(a.logger).Log("msg", "Device servers are read again")
+}
+
+// logStatus tells of a status once, when it is new.
+func (a *Account) logStatus(id int64, d bunq.DeviceServer) {
+	before, known := a.statuses[id]
+	if before == d.Status {
+		return
+	}
+	a.statuses[id] = d.Status
+	logger := level.Info(a.logger)
+	if d.Status != bunq.StatusActive {
+		logger = level.Warn(a.logger)
+	}
+	if known {
+		logger = log.With(logger, "before", before)
+	}
+	_ = logger.Log("msg", "Status of a device server", "id", id, "status", d.Status, "description", d.Description)
+}

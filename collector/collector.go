@@ -1,0 +1,162 @@
+package collector
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bunq_exporter/bunq"
+)
+
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, append([]string{"account"}, labels...), nil)
+}
+
+var (
+	upDesc = newDesc("bunq_up",
+		"1 if bunq answered for this account's device servers in this scrape.")
+	scrapeDurationDesc = newDesc("bunq_scrape_duration_seconds",
+		"Time that reading this account's device servers took in this scrape.")
+	lastSuccessDesc = newDesc("bunq_last_success_timestamp_seconds",
+		"When bunq last answered for this account's device servers, as Unix time; absent until it first does.")
+	deviceServerUpDesc = newDesc("bunq_device_server_up",
+		"1 if this device server was read in this scrape.", "id")
+	statusDesc = newDesc("bunq_device_server_status",
+		"Field status of the device server: 1 for the one that it has, 0 for the others that bunq documents.", "id", "status")
+	infoDesc = newDesc("bunq_device_server_info",
+		"Fields description and ip of the device server; always 1.", "id", "description", "ip")
+	createdDesc = newDesc("bunq_device_server_created_timestamp_seconds",
+		"Field created of the device server, as Unix time.", "id")
+	updatedDesc = newDesc("bunq_device_server_updated_timestamp_seconds",
+		"Field updated of the device server, as Unix time.", "id")
+	deviceServersDesc = newDesc("bunq_device_servers",
+		"Device servers on the account by field status, watched or not; absent where the list was not read to its end.", "status")
+	unexpectedDesc = newDesc("bunq_unexpected_device_server_info",
+		"Fields description, ip and status of a device server that is on the account, but neither in the configuration nor the exporter's own; always 1.",
+		"id", "description", "ip", "status")
+	sessionExpiryDesc = newDesc("bunq_session_expiry_timestamp_seconds",
+		"When the exporter's session ends, as Unix time: its start and field session_timeout of the user; absent without a session.")
+	sessionRenewalsDesc = newDesc("bunq_session_renewals_total",
+		"Sessions that the exporter opened in place of an earlier one.")
+)
+
+var descs = []*prometheus.Desc{
+	upDesc, scrapeDurationDesc, lastSuccessDesc, deviceServerUpDesc, statusDesc, infoDesc, createdDesc, updatedDesc,
+	deviceServersDesc, unexpectedDesc, sessionExpiryDesc, sessionRenewalsDesc,
+}
+
+// scrape collects accounts within one context.
+type scrape struct {
+	ctx      context.Context //nolint:containedctx // a scrape is as long-lived as its context, and Collect takes none
+	accounts []*Account
+}
+
+var _ prometheus.Collector = (*scrape)(nil)
+
+// Scrape returns a collector that reads the accounts, all at once, and ends with ctx: what was not read by then is
+// shown as such.
+func Scrape(ctx context.Context, accounts []*Account) prometheus.Collector {
+	return &scrape{ctx, accounts}
+}
+
+// Describe implements [prometheus.Collector].
+func (s *scrape) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range descs {
+		ch <- d
+	}
+	for _, a := range s.accounts {
+		a.calls.Describe(ch)
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (s *scrape) Collect(ch chan<- prometheus.Metric) {
+	var wg sync.WaitGroup
+	for _, a := range s.accounts {
+		wg.Go(func() { a.collect(s.ctx, ch) })
+	}
+	wg.Wait()
+}
+
+// send makes one constant gauge.
+func send(ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...string) {
+	sendAs(prometheus.GaugeValue, ch, desc, value, labels...)
+}
+
+// sendAs makes one constant metric. Text comes from outside, so it is made valid UTF-8, or the whole scrape would fail.
+func sendAs(kind prometheus.ValueType, ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...string) {
+	for i, label := range labels {
+		labels[i] = strings.ToValidUTF8(label, "\uFFFD")
+	}
+	metric, err := prometheus.NewConstMetric(desc, kind, value, labels...)
+	if err != nil {
+		metric = prometheus.NewInvalidMetric(desc, err)
+	}
+	ch <- metric
+}
+
+func sendReading(ch chan<- prometheus.Metric, a *Account, r Reading, lastSuccess time.Time) {
+	send(ch, upDesc, number(r.Answered), a.name)
+	send(ch, scrapeDurationDesc, r.Duration.Seconds(), a.name)
+	sendTime(ch, lastSuccessDesc, lastSuccess, a.name)
+	for _, id := range a.watched {
+		d, read := r.DeviceServers[id]
+		send(ch, deviceServerUpDesc, number(read), a.name, strconv.FormatInt(id, 10))
+		if read {
+			sendDeviceServer(ch, a.name, d)
+		}
+	}
+	for _, d := range r.Unexpected {
+		send(ch, unexpectedDesc, 1, a.name, strconv.FormatInt(d.ID, 10), d.Description, d.IP, string(d.Status))
+	}
+	if r.Counts == nil {
+		return
+	}
+	for status, count := range withDocumented(r.Counts) {
+		send(ch, deviceServersDesc, float64(count), a.name, string(status))
+	}
+}
+
+func sendDeviceServer(ch chan<- prometheus.Metric, account string, d bunq.DeviceServer) {
+	id := strconv.FormatInt(d.ID, 10)
+	for status, has := range withDocumented(map[bunq.Status]int{d.Status: 1}) {
+		send(ch, statusDesc, float64(has), account, id, string(status))
+	}
+	send(ch, infoDesc, 1, account, id, d.Description, d.IP)
+	sendTime(ch, createdDesc, d.Created, account, id)
+	sendTime(ch, updatedDesc, d.Updated, account, id)
+}
+
+func sendLogin(ch chan<- prometheus.Metric, account string, login bunq.Login) {
+	sendTime(ch, sessionExpiryDesc, login.SessionExpiry, account)
+	sendAs(prometheus.CounterValue, ch, sessionRenewalsDesc, float64(login.SessionRenewals), account)
+}
+
+// withDocumented returns the counts with the documented statuses that are not there, at 0. A status outside them stays.
+func withDocumented(counts map[bunq.Status]int) map[bunq.Status]int {
+	counts = maps.Clone(counts)
+	for _, status := range bunq.Statuses() {
+		counts[status] += 0
+	}
+	return counts
+}
+
+// sendTime sends a time to the microsecond, which is bunq's resolution and as exact as a float64 can be; a zero time is
+// one that is not known, and left out.
+func sendTime(ch chan<- prometheus.Metric, desc *prometheus.Desc, t time.Time, labels ...string) {
+	if !t.IsZero() {
+		send(ch, desc, float64(t.UnixMicro())/1e6, labels...)
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

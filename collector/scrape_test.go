@@ -1,0 +1,315 @@
+package collector_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/collector"
+)
+
+// value returns the value of the series with the name and, in that order, all the label values; false if there is none.
+func value(families []*dto.MetricFamily, name string, labels ...string) (float64, bool) {
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var values []string
+			for _, label := range metric.GetLabel() {
+				values = append(values, label.GetValue())
+			}
+			if strings.Join(values, " ") == strings.Join(labels, " ") {
+				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue(), true
+			}
+		}
+	}
+	return math.NaN(), false
+}
+
+func expect(t *testing.T, families []*dto.MetricFamily, want float64, name string, labels ...string) {
+	t.Helper()
+	if got, ok := value(families, name, labels...); got != want {
+		t.Errorf("%s%q is %v (there: %v), want %v", name, labels, got, ok, want)
+	}
+}
+
+// hanging answers with the API until its switch is set, and from then on not at all.
+type hanging struct {
+	http.Handler
+	hangs bool
+}
+
+func (h *hanging) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.hangs {
+		<-r.Context().Done()
+		return
+	}
+	h.Handler.ServeHTTP(w, r)
+}
+
+func TestScrapeOfAnAPIThatHangsEndsInTimeAndSaysSo(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		t.Run(fmt.Sprintf("first_scrape=%v", first), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := &hanging{Handler: newAPI(t, device(11, bunq.StatusActive)), hangs: first}
+				account, _ := newAccount(t, "company", api, 11)
+				operation := bunq.CreateInstallation
+				if !first {
+					expect(t, scrape(t, time.Second, account), 1, "bunq_up", "company")
+					api.hangs, operation = true, bunq.ListDeviceServers
+				}
+				begun := time.Now()
+				families := scrape(t, 2500*time.Millisecond, account)
+				if took := time.Since(begun); took != 2500*time.Millisecond {
+					t.Errorf("took %v, want the timeout", took)
+				}
+				expect(t, families, 0, "bunq_up", "company")
+				expect(t, families, 0, "bunq_device_server_up", "company", "11")
+				expect(t, families, 1, "bunq_api_request_errors_total", "company", operation.Endpoint, operation.Method, "timeout")
+				expect(t, families, 1, "bunq_api_requests_total", "company", "none", operation.Endpoint, operation.Method)
+				if _, ok := value(families, "bunq_device_server_status", "company", "11", "ACTIVE"); ok {
+					t.Error("the status of an earlier scrape is shown")
+				}
+			})
+		})
+	}
+}
+
+func TestRegistrationThatTakesLongerThanAScrapeHappensOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, device(11, bunq.StatusActive))
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/device-server") {
+				time.Sleep(12 * time.Second)
+			}
+			api.ServeHTTP(w, r)
+		})
+		account, _ := newAccount(t, "company", slow, 11)
+		for range 3 {
+			expect(t, scrape(t, 3*time.Second, account), 0, "bunq_up", "company")
+		}
+		expect(t, scrape(t, 5*time.Second, account), 1, "bunq_up", "company")
+		if n := api.Requests(bunq.CreateDeviceServer); n != 1 {
+			t.Errorf("%d device servers were registered", n)
+		}
+	})
+}
+
+func TestTimestampsAreExactToTheMicrosecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, micros := range []int64{0, 1, 215235, 999999} {
+			d := device(11, bunq.StatusActive)
+			d.Updated = time.Date(2037, 12, 31, 23, 59, 59, int(micros)*1000, time.UTC)
+			account, _ := newAccount(t, "company", newAPI(t, d), 11)
+			got, _ := value(scrape(t, time.Second, account), "bunq_device_server_updated_timestamp_seconds", "company", "11")
+			if back := int64(math.Round(got * 1e6)); back != d.Updated.UnixMicro() {
+				t.Errorf("%v became %v, %d µs apart", d.Updated, got, back-d.Updated.UnixMicro())
+			}
+		}
+	})
+}
+
+func TestTextFromBunqDoesNotBreakTheScrape(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t)
+		hostile := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				api.Answer(w, r, http.StatusOK, []byte(`{"Response":[{"DeviceServer":{"id":11,"created":null,"updated":null,
+					"description":"caf`+"\xe9"+` \ud800 \u0000 \n\"","ip":"","status":"ODD`+"\xff"+`"}}]}`))
+				return
+			}
+			api.ServeHTTP(w, r)
+		})
+		account, _ := newAccount(t, "company", hostile, 11)
+		families := scrape(t, time.Second, account)
+		expect(t, families, 1, "bunq_device_server_info", "company", "caf\uFFFD \uFFFD \x00 \n\"", "11", "")
+		expect(t, families, 1, "bunq_device_server_status", "company", "11", "ODD\uFFFD")
+		if _, ok := value(families, "bunq_device_server_created_timestamp_seconds", "company", "11"); ok {
+			t.Error("a time that bunq did not tell is shown")
+		}
+	})
+}
+
+func TestADeviceServerThatComesTwiceIsCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t)
+		item := `{"DeviceServer":{"id":%d,"created":null,"updated":null,"description":"","ip":"","status":"ACTIVE"}}`
+		shifted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodPost:
+				api.ServeHTTP(w, r)
+			case r.URL.Query().Has("older_id"):
+				api.Answer(w, r, http.StatusOK, fmt.Appendf(nil, `{"Response":[`+item+`,`+item+`]}`, 21, 11))
+			default:
+				api.Answer(w, r, http.StatusOK, fmt.Appendf(nil, `{"Response":[`+item+`],"Pagination":{"older_url":"/v1/device-server?older_id=22"}}`, 21))
+			}
+		})
+		account, _ := newAccount(t, "company", shifted, 11)
+		families := scrape(t, time.Second, account)
+		expect(t, families, 2, "bunq_device_servers", "company", "ACTIVE")
+		expect(t, families, 1, "bunq_unexpected_device_server_info", "company", "", "21", "", "ACTIVE")
+	})
+}
+
+func TestTheListIsReadNoFurtherThanNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var devices []bunq.DeviceServer
+		for id := range int64(450) {
+			devices = append(devices, device(id+1, bunq.StatusActive))
+		}
+		api := newAPI(t, devices...)
+		account, _ := newAccount(t, "company", api, 450, 300)
+		families := scrape(t, time.Second, account)
+		expect(t, families, 1, "bunq_device_server_up", "company", "300")
+		if _, ok := value(families, "bunq_device_servers", "company", "ACTIVE"); ok {
+			t.Error("device servers are counted although the list was not read to its end")
+		}
+		if n := api.Requests(bunq.ListDeviceServers) + api.Requests(bunq.ReadDeviceServer); n != 1 {
+			t.Errorf("%d requests, want 1", n)
+		}
+	})
+}
+
+func TestRateLimitedInTheMiddleShowsWhatWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, device(11, bunq.StatusActive))
+		account, logged := newAccount(t, "company", api, 11, 91, 92, 93)
+		families := scrape(t, time.Second, account)
+		expect(t, families, 1, "bunq_up", "company")
+		expect(t, families, 1, "bunq_device_server_up", "company", "11")
+		expect(t, families, 1, "bunq_api_request_errors_total", "company", "device-server/{id}", "GET", "rate_limited")
+		if !strings.Contains(logged.String(), "Too many requests") {
+			t.Errorf("the log does not say why the reading ended: %s", logged)
+		}
+	})
+}
+
+func TestChangesAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &hanging{Handler: newAPI(t, device(11, bunq.StatusActive))}
+		account, logged := newAccount(t, "company", api, 11)
+		steps := []struct {
+			change func()
+			want   string // of the log that one of two scrapes writes
+		}{
+			{func() {}, `level=info account=company msg="Status of a device server" id=11 status=ACTIVE`},
+			{func() {}, ""},
+			{func() { api.Handler.(*bunqtest.Server).SetStatus(11, bunq.StatusBlocked) }, `level=warn account=company before=ACTIVE msg="Status of a device server" id=11 status=BLOCKED`},
+			{func() { api.hangs = true }, `level=error account=company msg="Cannot read the device servers" err="GET device-server: timeout`},
+			{func() { api.hangs = false }, `level=info account=company msg="Device servers are read again"`},
+		}
+		for _, step := range steps {
+			step.change()
+			logged.Reset()
+			for range 2 {
+				scrape(t, time.Second, account)
+				time.Sleep(3 * time.Second)
+			}
+			if got := logged.String(); !strings.HasPrefix(got, step.want) || strings.Count(got, "\n") != min(len(step.want), 1) {
+				t.Errorf("logged %q, want one line that begins with %q", got, step.want)
+			}
+		}
+	})
+}
+
+func TestAccountsAreReadAtOnceAndDoNotDisturbEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, _ := newAccount(t, "good", newAPI(t, device(11, bunq.StatusActive)), 11)
+		bad, _ := newAccount(t, "bad", &hanging{hangs: true}, 11)
+		begun := time.Now()
+		families := scrape(t, 4*time.Second, good, bad)
+		if took := time.Since(begun); took != 4*time.Second {
+			t.Errorf("took %v, want the timeout", took)
+		}
+		expect(t, families, 1, "bunq_up", "good")
+		expect(t, families, 0, "bunq_up", "bad")
+		expect(t, families, 0, "bunq_scrape_duration_seconds", "good")
+		expect(t, families, 4, "bunq_scrape_duration_seconds", "bad")
+	})
+}
+
+func TestExemplarsCarryTheIDsThatSupportAsksFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, _ := newAccount(t, "company", newAPI(t, device(11, bunq.StatusActive)), 11)
+		var text bytes.Buffer
+		for _, family := range scrape(t, time.Second, account) {
+			if _, err := expfmt.MetricFamilyToOpenMetrics(&text, family); err != nil {
+				t.Fatal(err)
+			}
+			for _, metric := range family.GetMetric() {
+				if h := metric.GetHistogram(); h != nil && h.GetSchema() == 0 && h.GetZeroThreshold() == 0 {
+					t.Errorf("%s is not a native histogram as well", family.GetName())
+				}
+			}
+		}
+		for _, label := range []string{"request_id", "response_id"} {
+			if n := strings.Count(text.String(), label+`="`); n != 4 {
+				t.Errorf("%d exemplars with a %s, want one for each of 4 calls", n, label)
+			}
+		}
+	})
+}
+
+func TestRenewalsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, _ := newAccount(t, "company", newAPI(t, device(11, bunq.StatusActive)), 11)
+		expect(t, scrape(t, time.Second, account), 0, "bunq_session_renewals_total", "company")
+		time.Sleep(2 * time.Hour) // the session lasts one
+		families := scrape(t, time.Second, account)
+		expect(t, families, 1, "bunq_session_renewals_total", "company")
+		expect(t, families, float64(time.Now().Add(time.Hour).Unix()), "bunq_session_expiry_timestamp_seconds", "company")
+	})
+}
+
+func TestARefusedKeyIsNotShownToBunqOnEveryScrape(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, err := bunqtest.New(bunqtest.Options{}) // without a user, every key is a wrong one
+		if err != nil {
+			t.Fatal(err)
+		}
+		account, _ := newAccount(t, "company", api, 11)
+		for range 12 { // one minute
+			expect(t, scrape(t, time.Second, account), 0, "bunq_up", "company")
+			time.Sleep(5 * time.Second)
+		}
+		if n := api.Requests(bunq.CreateDeviceServer); n != 2 {
+			t.Errorf("the key was shown %d times in a minute, want 2", n)
+		}
+	})
+}
+
+func TestLastReadingAsksBunqNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, device(11, bunq.StatusActive))
+		account, _ := newAccount(t, "company", api, 11)
+		if reading, _ := account.Last(); !reading.Time.IsZero() {
+			t.Error("there is a reading before the first scrape")
+		}
+		scrape(t, time.Second, account)
+		reading, login := account.Last()
+		if reading.DeviceServers[11].Status != bunq.StatusActive || login.DeviceServerID == 0 || account.Name() != "company" || len(account.Watched()) != 1 {
+			t.Errorf("last reading %+v, login %+v", reading, login)
+		}
+		if n := api.Requests(bunq.ListDeviceServers); n != 1 {
+			t.Errorf("%d requests, want the scrape's one", n)
+		}
+	})
+}
+
+func TestAnUnusableAddressIsRefused(t *testing.T) {
+	_, err := collector.NewAccount("company", []int64{1}, bunq.Config{BaseURL: "::"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "account company") {
+		t.Errorf("got %v, want an error that names the account", err)
+	}
+}
