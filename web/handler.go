@@ -1,0 +1,167 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"bunq_exporter/collector"
+)
+
+// Options are what the routes show and do.
+type Options struct {
+	Accounts      func() []*collector.Account // that are configured now
+	Exporter      *prometheus.Registry        // the exporter's own metrics
+	Instrument    bool                        // whether requests for metrics are counted among them
+	TelemetryPath string
+	TimeoutOffset time.Duration // taken off the scraper's timeout
+	Reload        func() error  // nil: POST /-/reload is refused
+	Version       string
+	Logger        log.Logger
+}
+
+// Handler is the exporter's [http.Handler].
+type Handler struct {
+	Options
+	mux      *http.ServeMux
+	stopping atomic.Bool
+}
+
+// pathPattern leaves out what net/http's router would take for a pattern.
+var pathPattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
+
+// New returns the handler of all routes. An unusable telemetry path is an error.
+func New(options Options) (*Handler, error) {
+	h := &Handler{Options: options, mux: http.NewServeMux()}
+	routes := map[string]http.HandlerFunc{
+		"/probe":     h.probe,
+		"/sd":        h.discovery,
+		"/status":    h.status,
+		"/-/healthy": h.healthy,
+		"/-/ready":   h.ready,
+		"/-/reload":  nil, // below: it is a POST
+	}
+	if _, taken := routes[options.TelemetryPath]; taken || !pathPattern.MatchString(options.TelemetryPath) {
+		return nil, fmt.Errorf("the telemetry path %q is not usable: it must look like /metrics and be no path that "+
+			"the exporter needs for something else", options.TelemetryPath)
+	}
+	for path, route := range routes {
+		if route != nil {
+			h.mux.HandleFunc("GET "+path, route)
+		}
+	}
+	h.mux.HandleFunc("POST /-/reload", h.reload)
+	h.mux.Handle("GET "+options.TelemetryPath, h.instrumented(http.HandlerFunc(h.metrics)))
+	landing, err := h.landingPage()
+	if err != nil {
+		return nil, fmt.Errorf("making the landing page: %w", err)
+	}
+	h.mux.Handle("GET /{$}", landing)
+	return h, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h.mux.ServeHTTP(w, r)
+}
+
+func (h *Handler) instrumented(next http.Handler) http.Handler {
+	if !h.Instrument {
+		return next
+	}
+	return promhttp.InstrumentMetricHandler(h.Exporter, next)
+}
+
+func (h *Handler) landingPage() (http.Handler, error) {
+	return web.NewLandingPage(web.LandingConfig{
+		Name:        "bunq_exporter",
+		Description: "Tells Prometheus what bunq says of your device servers",
+		Version:     h.Version,
+		Profiling:   "false",
+		Links: []web.LandingLinks{
+			{Address: "/status", Text: "Status", Description: "every account and device server, for people"},
+			{Address: h.TelemetryPath, Text: "Metrics", Description: "for Prometheus; reads bunq"},
+			{Address: "/sd", Text: "Service discovery", Description: "a target for each account, for Prometheus's http_sd_configs"},
+		},
+	})
+}
+
+// Stop makes the exporter not ready, so that nobody sends it anything new.
+func (h *Handler) Stop() { h.stopping.Store(true) }
+
+func (h *Handler) healthy(w http.ResponseWriter, _ *http.Request) {
+	_, _ = fmt.Fprintln(w, "bunq_exporter is healthy.")
+}
+
+func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
+	if h.stopping.Load() {
+		http.Error(w, "bunq_exporter is shutting down.", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "bunq_exporter is ready.")
+}
+
+func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
+	if h.Reload == nil {
+		http.Error(w, "Reloading over HTTP is off: start bunq_exporter with --web.enable-lifecycle, or send it a SIGHUP.", http.StatusForbidden)
+		return
+	}
+	if err := h.Reload(); err != nil {
+		http.Error(w, "The configuration in use stays:\n"+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "The configuration was reloaded.")
+}
+
+// discovery answers in the format of Prometheus's HTTP service discovery.
+func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
+	type targetGroup struct {
+		Targets []string          `json:"targets"`
+		Labels  map[string]string `json:"labels"`
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	groups := []targetGroup{}
+	for _, account := range h.Accounts() {
+		groups = append(groups, targetGroup{[]string{r.Host}, map[string]string{
+			"__scheme__": scheme, "__metrics_path__": "/probe", "__param_account": account.Name(),
+		}})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(groups); err != nil {
+		_ = level.Debug(h.Logger).Log("msg", "The answer of /sd was not taken", "err", err)
+	}
+}
+
+// probe answers for one account.
+func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("account")
+	if name == "" {
+		http.Error(w, "The parameter account is missing: ask for /probe?account=NAME, with a name from the configuration.", http.StatusBadRequest)
+		return
+	}
+	accounts := h.Accounts()
+	i := slices.IndexFunc(accounts, func(a *collector.Account) bool { return a.Name() == name })
+	if i < 0 {
+		http.Error(w, "There is no account of that name in the configuration.", http.StatusNotFound)
+		return
+	}
+	h.scrape(w, r, accounts[i:i+1])
+}
+
+func (h *Handler) metrics(w http.ResponseWriter, r *http.Request) {
+	h.scrape(w, r, h.Accounts(), h.Exporter)
+}
