@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -22,11 +23,22 @@ const timeLayout = "2006-01-02 15:04:05.000000"
 
 var wrongCredentials = &failure{status: http.StatusBadRequest, description: "User credentials are incorrect. Incorrect API key or IP address."}
 
-// decode reads the request body, which may hold nothing but what into has.
+// decode reads the request body, which may hold nothing but what into has. All of bunq's keys are in lower case, and
+// encoding/json alone would take them in any.
 func (r *request) decode(into any) *failure {
-	decoder := json.NewDecoder(bytes.NewReader(r.body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
+	var keys map[string]json.RawMessage
+	err := json.Unmarshal(r.body, &keys)
+	for key := range keys {
+		if key != strings.ToLower(key) {
+			err = fmt.Errorf("unknown field %q", key)
+		}
+	}
+	if err == nil {
+		decoder := json.NewDecoder(bytes.NewReader(r.body))
+		decoder.DisallowUnknownFields()
+		err = decoder.Decode(into)
+	}
+	if err != nil {
 		return &failure{status: http.StatusBadRequest, description: "The request body is invalid: " + err.Error()}
 	}
 	return nil
@@ -73,7 +85,8 @@ func clientKey(text string) (*rsa.PublicKey, bool) {
 	return key, err == nil && ok && key.N.BitLen() == 2048
 }
 
-// createDeviceServer is POST /device-server. Every call makes one more.
+// createDeviceServer is POST /device-server. Every call makes one more. What it permits is linked to the key too, so
+// that "*" makes the key a wildcard.
 func (s *Server) createDeviceServer(r *request) (any, *failure) {
 	var body struct {
 		Description string   `json:"description"`
@@ -98,6 +111,7 @@ func (s *Server) createDeviceServer(r *request) (any, *failure) {
 	if len(body.Addresses) == 0 {
 		body.Addresses = []string{r.address}
 	}
+	owner.addresses = append(owner.addresses, body.Addresses...)
 	made := &device{
 		DeviceServer: bunq.DeviceServer{
 			ID: s.nextID(), Created: now(), Updated: now(), Description: body.Description, IP: r.address, Status: bunq.StatusActive,
@@ -119,8 +133,7 @@ func (s *Server) createSessionServer(r *request) (any, *failure) {
 	}
 	own := r.installation.device
 	owner, ok := s.user(body.Secret, r.address)
-	if !ok || own == nil || own.user != owner || own.Status != bunq.StatusActive ||
-		!slices.Contains(own.addresses, r.address) && !slices.Contains(own.addresses, "*") {
+	if !ok || own == nil || own.user != owner || own.Status != bunq.StatusActive || !permits(own.addresses, r.address) {
 		return nil, wrongCredentials
 	}
 	token := newToken()
@@ -143,7 +156,7 @@ func (s *Server) visible(r *request) []*device {
 	var seen []*device
 	for _, d := range s.devices {
 		own := r.installation.device
-		if own != nil && d.user == own.user && (d == own || !s.options.OwnInstallationOnly) {
+		if own != nil && d.user == own.user && (d.installation == r.installation || !s.options.OwnInstallationOnly) {
 			seen = append(seen, d)
 		}
 	}

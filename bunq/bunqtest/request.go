@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"regexp"
 	"time"
 
@@ -41,14 +42,22 @@ func (s *Server) routes() *http.ServeMux {
 			s.serve(w, r, operation, h)
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.respond(w, r, nil, &failure{status: http.StatusNotFound, description: "Route not found."})
-	})
+	mux.HandleFunc("/", s.notFound)
 	return mux
 }
 
-// ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.respond(w, r, nil, &failure{status: http.StatusNotFound, description: "Route not found."})
+}
+
+// ServeHTTP implements [http.Handler]. A mux would take HEAD for GET, and redirect to the clean form of a path.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead || path.Clean(r.URL.Path) != r.URL.Path {
+		s.notFound(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, operation bunq.Operation, h handler) {
 	s.mu.Lock()
@@ -196,6 +205,9 @@ type window struct {
 // checkLimit applies bunq's documented limits: within any consecutive seconds, for each address and endpoint. All GETs
 // of device servers count as one endpoint.
 func (s *Server) checkLimit(r *request) *failure {
+	if s.options.Unlimited {
+		return nil
+	}
 	most, span := 5, 3*time.Second
 	switch {
 	case r.Method == http.MethodGet:

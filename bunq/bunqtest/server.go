@@ -31,6 +31,8 @@ type Options struct {
 	RetryAfter             bool          // a 429 says how long to wait
 	Penalty                time.Duration // after a 429, nothing is allowed for that long
 
+	Unlimited bool // no rate limits, for tests and measurements of something else
+
 	Warning string // an X-Bunq-Warning for every answer
 }
 
@@ -55,7 +57,7 @@ type User struct {
 
 type user struct {
 	User
-	address string // that the key is bound to; "" before its first use
+	addresses []string // that the key is bound to; none before its first use
 }
 
 type installation struct {
@@ -188,11 +190,17 @@ func (s *Server) user(key, address string) (*user, bool) {
 	}
 	for _, u := range s.users {
 		if u.APIKey == key {
-			u.address = cmp.Or(u.address, address)
-			return u, u.AnyAddress || u.address == address
+			if len(u.addresses) == 0 {
+				u.addresses = []string{address}
+			}
+			return u, u.AnyAddress || permits(u.addresses, address)
 		}
 	}
 	return nil, false
+}
+
+func permits(addresses []string, address string) bool {
+	return slices.Contains(addresses, address) || slices.Contains(addresses, "*")
 }
 
 func (s *Server) nextID() int64 {

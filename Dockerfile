@@ -1,0 +1,22 @@
+# The build runs on the builder's own architecture and cross-compiles: Go needs no emulation for that.
+FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG TARGETOS TARGETARCH VERSION=""
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
+    -ldflags "-s -w -X github.com/prometheus/common/version.Version=$VERSION" -o /bunq_exporter .
+# What a new volume over it starts as: a folder that only the exporter's user can read and write.
+RUN install -d -m 0700 /data
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /bunq_exporter /bin/bunq_exporter
+COPY --from=build --chown=65532:65532 /data /var/lib/bunq_exporter
+USER 65532:65532
+WORKDIR /var/lib/bunq_exporter
+VOLUME /var/lib/bunq_exporter
+EXPOSE 10059
+ENTRYPOINT ["/bin/bunq_exporter"]
+CMD ["--config.file=/etc/bunq_exporter/config.yml"]
