@@ -4,7 +4,9 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG TARGETOS TARGETARCH VERSION=""
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=""
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$VERSION" -o /bunq_exporter .
 # What a new volume over it starts as: a folder that only the exporter's user can read and write.
@@ -17,6 +19,8 @@ COPY --from=build --chown=65532:65532 /data /var/lib/bunq_exporter
 USER 65532:65532
 WORKDIR /var/lib/bunq_exporter
 VOLUME /var/lib/bunq_exporter
+# For --demo: the one folder that can be written when the root is read-only.
+ENV TMPDIR=/var/lib/bunq_exporter
 EXPOSE 10059
 ENTRYPOINT ["/bin/bunq_exporter"]
 CMD ["--config.file=/etc/bunq_exporter/config.yml"]

@@ -133,7 +133,8 @@ func (s *Server) createSessionServer(r *request) (any, *failure) {
 	}
 	own := r.installation.device
 	owner, ok := s.user(body.Secret, r.address)
-	if !ok || own == nil || own.user != owner || own.Status != bunq.StatusActive || !permits(own.addresses, r.address) {
+	if !ok || own == nil || own.user != owner || own.Status != bunq.StatusActive ||
+		!owner.AnyAddress && !permits(own.addresses, r.address) {
 		return nil, wrongCredentials
 	}
 	token := newToken()

@@ -109,7 +109,7 @@ func checkHeaders(r *request) *failure {
 }
 
 func readBody(r *request) *failure {
-	body, err := io.ReadAll(io.LimitReader(r.Request.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return &failure{status: http.StatusBadRequest, description: "The request body cannot be read."}
 	}

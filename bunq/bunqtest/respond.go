@@ -39,7 +39,7 @@ type object []field
 func (o object) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')
-	for i, at := range mathrand.Perm(len(o)) {
+	for i, at := range mathrand.Perm(len(o)) { //nolint:gosec // no secret is in the order
 		text, err := json.Marshal(o[at].value)
 		if err != nil {
 			return nil, err
