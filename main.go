@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ func main() {
 	stop()
 	os.Exit(code)
 }
+
+// programVersion is what the build was told, or a word for a build that was told nothing.
+func programVersion() string { return cmp.Or(version.Version, "devel") }
 
 // options are the command line.
 type options struct {

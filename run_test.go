@@ -44,11 +44,31 @@ func TestDemoShowsWhatTheSimulatedAPIHolds(t *testing.T) {
 		t.Errorf("the status page lacks a device server:\n%s", page)
 	}
 	checkTimestamps(t, metrics, readAPI(t, api, contextFile))
+	checkREADME(t, metrics)
 	if code := e.stop(); code != exitOK {
 		t.Errorf("exit status %d, want 0", code)
 	}
 	if _, err := os.Stat(filepath.Dir(contextFile)); !os.IsNotExist(err) {
 		t.Errorf("the demo leaves its folder behind: %v", err)
+	}
+}
+
+// checkREADME wants every metric that the exporter shows, and every reason, in the README.
+func checkREADME(t *testing.T, metrics string) {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (bunq_\S+)`).FindAllStringSubmatch(metrics, -1) {
+		if !strings.Contains(string(readme), "| `"+match[1]+"` |") {
+			t.Errorf("the README's metrics lack %s", match[1])
+		}
+	}
+	for _, reason := range bunq.Reasons() {
+		if !strings.Contains(string(readme), "\n| `"+string(reason)+"` |") {
+			t.Errorf("the README's troubleshooting lacks %s", reason)
+		}
 	}
 }
 

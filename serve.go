@@ -52,7 +52,7 @@ func serve(ctx context.Context, o options, watched *watch, announce func(net.Add
 			return context.Background() // not ctx: a scrape under way ends by itself
 		},
 	}
-	_ = level.Info(logger).Log("msg", "Starting bunq_exporter", "version", version.Info(), "build", version.BuildContext())
+	_ = level.Info(logger).Log("msg", "Starting bunq_exporter", "version", programVersion(), "build", version.BuildContext())
 	failed := make(chan error, 1)
 	go func() { failed <- toolkit.ListenAndServe(server, o.web, toolkitLogger) }()
 	reloads := make(chan os.Signal, 1)
@@ -88,7 +88,7 @@ func newHandler(o options, watched *watch, logger log.Logger) (*web.Handler, err
 		TelemetryPath: o.telemetryPath,
 		TimeoutOffset: o.timeoutOffset,
 		Reload:        reload,
-		Version:       version.Info(),
+		Version:       programVersion(),
 		Logger:        logger,
 	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"net/http"
 	"reflect"
 	"sync"
@@ -10,7 +9,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/version"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/collector"
@@ -111,7 +109,7 @@ func (w *watch) newAccount(c config.Account) (*collector.Account, error) {
 		ContextFile:  c.ContextFile,
 		Description:  c.Description,
 		PermittedIPs: c.PermittedIPs,
-		UserAgent:    "bunq_exporter/" + cmp.Or(version.Version, "devel"),
+		UserAgent:    "bunq_exporter/" + programVersion(),
 		Transport:    w.transport,
 	}, w.logger)
 }

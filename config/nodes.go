@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -82,7 +84,7 @@ func (c *checker) mapping(n *yaml.Node, where string, keys []key) map[string]ent
 		name, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		e, ok := entries[name.Value]
 		if !ok {
-			c.report(name.Line, "unknown key in %s; known keys: %s", where, known)
+			c.report(name.Line, "unknown key%s in %s; known keys: %s", quoted(name.Value), where, known)
 		} else if first, ok := taken(seen, e.name, name.Line); ok {
 			c.report(name.Line, "line %d has %s already; keep one of the two", first, e.name)
 		} else if !isNull(value) {
@@ -96,6 +98,17 @@ func (c *checker) mapping(n *yaml.Node, where string, keys []key) map[string]ent
 		}
 	}
 	return entries
+}
+
+// word matches what a person writes as a key, and no API key: those have digits.
+var word = regexp.MustCompile(`^[A-Za-z_-]{1,30}$`)
+
+// quoted returns a key of the file in quotes, or nothing where it could be a secret in the wrong place.
+func quoted(name string) string {
+	if !word.MatchString(name) {
+		return ""
+	}
+	return " " + strconv.Quote(name)
 }
 
 // text returns the entry's text, or "" if it was left out or is no text, which is reported.
