@@ -14,7 +14,7 @@ lint:
 
 # 90 % of the statements of bunq/ and collector/ must be run by the tests.
 cover:
-	$(GO) test -coverpkg=./bunq,./collector -coverprofile=coverage.out ./bunq/... ./collector > /dev/null
+	$(GO) test -coverpkg=./bunq,./collector -coverprofile=coverage.out ./bunq/... ./collector
 	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print "coverage of bunq/ and collector/: " $$3; exit $$3 + 0 < 90 }'
 
 image:

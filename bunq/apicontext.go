@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -111,8 +112,13 @@ func contextOf(document map[string]json.RawMessage) (*apiContext, error) {
 	if _, ours := document[deviceServerKey]; ours {
 		c.registered = c.deviceServerID != 0
 	}
-	c.session = sessionOf(document[sessionKey])
-	return c, c.readInstallation(installation)
+	if err := c.readInstallation(installation); err != nil {
+		return nil, err
+	}
+	if c.token != "" { // a session without bunq's key could only be used unverified
+		c.session = sessionOf(document[sessionKey])
+	}
+	return c, nil
 }
 
 // readInstallation takes over the token and the keys that belong to it.
@@ -202,8 +208,21 @@ func (c *apiContext) write(path string) error {
 	if err != nil {
 		return fmt.Errorf("encoding the API context: %w", err)
 	}
-	if err := renameio.WriteFile(path, append(text, '\n'), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := replaceFile(path, append(text, '\n')); err != nil {
 		return fmt.Errorf("keeping the API context: %w: its folder must exist and be writable for this program", err)
 	}
 	return nil
+}
+
+// replaceFile is not renameio.WriteFile, which would keep the mode of a file that is open to others, as the SDKs' are.
+func replaceFile(path string, text []byte) error {
+	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Cleanup() }()
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	return file.CloseAtomicallyReplace()
 }

@@ -110,9 +110,9 @@ func (c *Client) do(ctx context.Context, x exchange) error {
 	call.Duration = time.Since(start)
 	if e := call.Err; e != nil {
 		e.Operation, e.StatusCode, e.RequestID, e.ResponseID = call.Operation, call.StatusCode, call.RequestID, call.ResponseID
-		e.Description = c.redact(e.Description, x.token, x.secret)
+		e.Description = cut(c.redact(e.Description, x.token, x.secret))
 	}
-	call.Warning = c.redact(call.Warning, x.token, x.secret)
+	call.Warning = cut(c.redact(call.Warning, x.token, x.secret))
 	if c.config.Observe != nil {
 		c.config.Observe(call)
 	}

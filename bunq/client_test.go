@@ -71,7 +71,7 @@ func list(ctx context.Context, client *bunq.Client) (all []bunq.DeviceServer, er
 		if err != nil {
 			return all, err
 		}
-		all = append(all, page...)
+		all = append(all, page.DeviceServers...)
 	}
 	return all, nil
 }

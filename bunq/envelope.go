@@ -95,9 +95,13 @@ func (o objects) user() (sessionUser, error) {
 		if !ok {
 			return sessionUser{}, errors.New("the answer's UserApiKey has no user in requested_by_user")
 		}
-		if err := user.RequestedBy.decode(asker, &user); err != nil {
+		var asked struct {
+			Timeout int64 `json:"session_timeout"`
+		}
+		if err := user.RequestedBy.decode(asker, &asked); err != nil {
 			return sessionUser{}, err
 		}
+		user.Timeout = asked.Timeout
 	}
 	if user.Timeout < 1 || user.Timeout > int64(maxSessionTimeout/time.Second) {
 		return sessionUser{}, errors.New("the answer's session_timeout is not a time in seconds")

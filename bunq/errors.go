@@ -120,8 +120,13 @@ func statusReason(code int, words string) Reason {
 	return ReasonMalformed // 1xx: net/http hands none of them on
 }
 
-// maxDescription bounds, in bytes, what is kept of bunq's words: they end in logs.
-const maxDescription = 500
+// maxWords bounds, in bytes, what is kept of bunq's words: they end in logs.
+const maxWords = 500
+
+// cut bounds bunq's words. It comes after redact, which would not know half a secret.
+func cut(words string) string {
+	return strings.ToValidUTF8(words[:min(len(words), maxWords)], "")
+}
 
 // errorDescription returns the first error_description of an error body, or "" where there is none: bunq sends empty
 // arrays, and HTML in maintenance.
@@ -136,7 +141,7 @@ func errorDescription(body []byte) string {
 	}
 	for _, e := range envelope.Error {
 		if e.Description != "" {
-			return strings.ToValidUTF8(e.Description[:min(len(e.Description), maxDescription)], "")
+			return e.Description
 		}
 	}
 	return ""

@@ -206,6 +206,9 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 
 func (c *Client) createDeviceServer(ctx context.Context, apiKey string) error {
 	known := c.current()
+	if known.registered { // by a call that ended after the caller had looked
+		return nil
+	}
 	var id int64
 	if err := c.do(ctx, exchange{
 		Operation: CreateDeviceServer,

@@ -143,7 +143,7 @@ func TestGoldenExpositions(t *testing.T) {
 		},
 		"api_down": {
 			ids: []int64{11, 12},
-			api: func(t *testing.T) http.Handler {
+			api: func(_ *testing.T) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					w.WriteHeader(http.StatusServiceUnavailable)
 					_, _ = w.Write([]byte("<html>We are down for maintenance.</html>"))

@@ -1,0 +1,94 @@
+package bunq_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+)
+
+func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
+}
+
+// slowly answers after a while, unless the request ends before.
+func slowly(d time.Duration, api http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(d):
+			api.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	}
+}
+
+func TestManyReadersShareOneLogin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+		page := func(w http.ResponseWriter, r *http.Request) {
+			api.Answer(w, r, http.StatusOK, []byte(`{"Response":[]}`))
+		}
+		unlimited := answering(api, bunq.ListDeviceServers, page)
+		client := newClient(t, newConfig(t, answering(unlimited, bunq.CreateSessionServer, slowly(2*time.Second, api))))
+		for range 3 { // the first start, and the ends of two sessions
+			start := time.Now()
+			var readers sync.WaitGroup
+			for range 50 {
+				readers.Go(func() {
+					if _, err := list(t.Context(), client); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			readers.Wait()
+			if got := client.Login().SessionExpiry; !got.Equal(start.Add(10 * time.Minute)) {
+				t.Errorf("the session ends at %s, want ten minutes after it was asked for at %s", got, start)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		for operation, want := range map[bunq.Operation]int{bunq.CreateInstallation: 1, bunq.CreateDeviceServer: 1, bunq.CreateSessionServer: 3} {
+			if got := api.Requests(operation); got != want {
+				t.Errorf("%s: %d requests, want %d", operation, got, want)
+			}
+		}
+		if got := client.Login().SessionRenewals; got != 2 {
+			t.Errorf("%d renewals, want 2", got)
+		}
+	})
+}
+
+func TestWaitForAnothersLoginEndsWithTheReading(t *testing.T) {
+	t.Parallel()
+	bank() // outside of the bubble
+	synctest.Test(t, func(t *testing.T) {
+		api := answering(bank().api, bunq.CreateSessionServer, hanging)
+		client := newClient(t, restartConfig(t, api, contextWith(t, notLoggedIn)))
+		var first sync.WaitGroup
+		first.Go(func() {
+			ctx, cancel := contextFor(t, time.Minute)
+			defer cancel()
+			_, err := list(ctx, client)
+			expectReason(t, err, bunq.ReasonTimeout)
+		})
+		synctest.Wait()
+		ctx, cancel := contextFor(t, time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := list(ctx, client)
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("it took %s, want 1s", took)
+		}
+		const want = "waiting for a login under way: context deadline exceeded"
+		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
+			t.Errorf("the error is %v, want %s", err, want)
+		}
+		first.Wait()
+	})
+}

@@ -1,0 +1,235 @@
+package bunq_test
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+)
+
+// shortSessions returns an API whose user's sessions last as long as given.
+func shortSessions(t *testing.T, options bunqtest.Options, lasts time.Duration) *bunqtest.Server {
+	t.Helper()
+	api, err := bunqtest.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api.AddUser(bunqtest.User{ID: 1, Kind: "UserCompany", APIKey: apiKey, SessionTimeout: lasts})
+	return api
+}
+
+func mustRead(t *testing.T, client *bunq.Client) {
+	t.Helper()
+	if _, err := list(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// apart fails the test for two logins within bunq's limit.
+func apart(t *testing.T, logins []time.Time) {
+	t.Helper()
+	for i := 1; i < len(logins); i++ {
+		if gap := logins[i].Sub(logins[i-1]); gap < 30*time.Second {
+			t.Errorf("a login %s after the one before, want 30s or more", gap)
+		}
+	}
+}
+
+func TestSessionIsRenewedWhenHalfAMinuteIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+		client := newClient(t, newConfig(t, api))
+		start := time.Now()
+		mustRead(t, client)
+		for _, step := range []struct {
+			at           time.Duration
+			wantSessions int
+			wantExpiry   time.Duration
+		}{
+			{9*time.Minute + 30*time.Second - time.Microsecond, 1, 10 * time.Minute},
+			{9*time.Minute + 30*time.Second, 2, 19*time.Minute + 30*time.Second},
+			{15 * time.Minute, 2, 19*time.Minute + 30*time.Second},
+			{time.Hour, 3, time.Hour + 10*time.Minute}, // nothing was read for longer than a session lasts
+		} {
+			time.Sleep(time.Until(start.Add(step.at)))
+			mustRead(t, client)
+			want := bunq.Login{DeviceServerID: api.DeviceServers()[0].ID, SessionExpiry: start.Add(step.wantExpiry), SessionRenewals: step.wantSessions - 1}
+			if got := client.Login(); !got.SessionExpiry.Equal(want.SessionExpiry) || got.SessionRenewals != want.SessionRenewals || got.DeviceServerID != want.DeviceServerID {
+				t.Errorf("after %s the login is %+v, want %+v", step.at, got, want)
+			}
+			if got := api.Sessions(); got != step.wantSessions {
+				t.Errorf("after %s there were %d sessions, want %d", step.at, got, step.wantSessions)
+			}
+		}
+	})
+}
+
+// closeSessions ends all sessions before their time, as a user can in bunq's app.
+func closeSessions(api *bunqtest.Server) {
+	own := api.DeviceServers()[0].ID
+	api.SetStatus(own, bunq.StatusBlocked)
+	api.SetStatus(own, bunq.StatusActive)
+}
+
+func TestSessionThatBunqClosedIsRenewedWithinTheReading(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{}, devices(3)...)
+		config, told := newConfig(t, api), &recorder{}
+		config.Observe = told.observe
+		client := newClient(t, config)
+		mustRead(t, client)
+		closeSessions(api)
+		time.Sleep(time.Minute)
+		told.calls = nil
+		mustRead(t, client)
+		var reasons []bunq.Reason
+		for _, call := range told.calls {
+			if call.Err != nil {
+				reasons = append(reasons, call.Err.Reason)
+			}
+		}
+		if len(told.calls) != 3 || len(reasons) != 1 || reasons[0] != bunq.ReasonUnauthorized {
+			t.Errorf("%d calls, failures %q, want a refused reading, a login and a reading", len(told.calls), reasons)
+		}
+		if got := client.Login().SessionRenewals; got != 1 {
+			t.Errorf("%d renewals, want 1", got)
+		}
+	})
+}
+
+func TestUnknownSessionIsReplacedWhateverBunqCallsIt(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]bunqtest.Options{"401": {}, "403": {UnknownTokenForbidden: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPI(t, options, devices(3)...)
+				config := newConfig(t, api)
+				mustRead(t, newClient(t, config))
+				editContext(t, config, changes{"session_context.token": "0123"})
+				time.Sleep(time.Minute)
+				client := newClient(t, config)
+				mustRead(t, client)
+				mustRead(t, client)
+				if got := api.Sessions(); got != 2 {
+					t.Errorf("%d sessions, want 2", got)
+				}
+			})
+		})
+	}
+}
+
+func TestSessionThatBunqClosesAtOnceIsNotReplacedMoreThanTwiceAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{})
+		refusing := count(answering(api, bunq.ListDeviceServers, failing(http.StatusUnauthorized, nil, describe("Insufficient authorisation."))))
+		client := newClient(t, newConfig(t, refusing))
+		for i := range 60 {
+			_, err := list(t.Context(), client)
+			if i > 0 && i%6 == 0 { // after the login that is due, bunq refuses the new session too
+				expectReason(t, err, bunq.ReasonUnauthorized)
+			} else {
+				expectReason(t, err, bunq.ReasonRateLimited)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		_, logins := refusing.seen("POST /v1/session-server")
+		if apart(t, logins); len(logins) != 10 {
+			t.Errorf("%d logins in five minutes, want 10", len(logins))
+		}
+	})
+}
+
+func TestLoginThatIsRefusedIsNotRepeatedMoreThanTwiceAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+		counted := count(api)
+		client := newClient(t, newConfig(t, counted))
+		mustRead(t, client)
+		own := client.Login().DeviceServerID
+		api.SetStatus(own, bunq.StatusBlocked)
+		time.Sleep(time.Hour)
+		for range 60 {
+			_, err := list(t.Context(), client)
+			expectReason(t, err, bunq.ReasonCredentials)
+			time.Sleep(5 * time.Second)
+		}
+		_, logins := counted.seen("POST /v1/session-server")
+		if apart(t, logins); len(logins) != 1+10 {
+			t.Errorf("%d logins, want the first and 10 in five minutes", len(logins))
+		}
+		api.SetStatus(own, bunq.StatusActive)
+		time.Sleep(30 * time.Second)
+		mustRead(t, client)
+	})
+}
+
+// Each refused try counts against the address that it comes from.
+func TestKeyThatIsRefusedAtTheRegistrationIsNotShownMoreThanTwiceAMinute(t *testing.T) {
+	t.Parallel()
+	bank() // outside of the bubble
+	synctest.Test(t, func(t *testing.T) {
+		refused := failing(http.StatusBadRequest, nil, describe("User credentials are incorrect. Incorrect API key or IP address."))
+		api := count(answering(bank().api, bunq.CreateDeviceServer, refused))
+		client := newClient(t, restartConfig(t, api, contextWith(t, notRegistered)))
+		for range 60 {
+			_, err := list(t.Context(), client)
+			if e := apiError(t, err); e.Operation != bunq.CreateDeviceServer || e.Reason != bunq.ReasonCredentials {
+				t.Errorf("the error is %v", err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		requests, tries := api.seen("")
+		if apart(t, tries); len(tries) != 10 {
+			t.Errorf("it sent %q in five minutes, want 10 tries", requests)
+		}
+	})
+}
+
+func TestSessionThatHasNotEndedIsUsedWhileNoOtherCanBeHad(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+		config := newConfig(t, api)
+		mustRead(t, newClient(t, config))
+		config.Transport = bunqtest.Transport(answering(api, bunq.CreateSessionServer, failing(http.StatusServiceUnavailable, nil, "")))
+		client := newClient(t, config)
+		time.Sleep(9*time.Minute + 45*time.Second)
+		mustRead(t, client)
+		time.Sleep(15 * time.Second)
+		_, err := list(t.Context(), client)
+		if e := apiError(t, err); e.Operation != bunq.CreateSessionServer || e.Reason != bunq.ReasonMaintenance {
+			t.Errorf("the session has ended: %v", err)
+		}
+	})
+}
+
+func TestSessionShorterThanTheLeewayIsUsedToItsEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := count(shortSessions(t, bunqtest.Options{}, 20*time.Second))
+		client := newClient(t, newConfig(t, api))
+		mustRead(t, client)
+		time.Sleep(19 * time.Second)
+		mustRead(t, client)
+		time.Sleep(time.Second)
+		_, err := list(t.Context(), client)
+		const want = "POST session-server: rate_limited: bunq allows one login in 30 s, and the session from the last one has ended already"
+		if e := apiError(t, err); err.Error() != want || e.RetryAfter != 10*time.Second {
+			t.Errorf("the error is %v, retry after %s; want %s, 10s", err, e.RetryAfter, want)
+		}
+		time.Sleep(10 * time.Second)
+		mustRead(t, client)
+		_, logins := api.seen("POST /v1/session-server")
+		if apart(t, logins); len(logins) != 2 {
+			t.Errorf("%d logins, want 2", len(logins))
+		}
+	})
+}
