@@ -28,8 +28,10 @@ type apiContext struct {
 	token          string          // of the installation; "" before there is one
 	privateKey     *rsa.PrivateKey // nil in a context that was stripped of it
 	serverKey      *rsa.PublicKey
-	registered     bool  // whether the installation has its device server
-	deviceServerID int64 // 0 if unknown: the SDKs do not keep it
+	installed      time.Time // when, by bunq's clock; zero if unknown
+	requested      bool      // whether bunq may have been asked for the device server, while registered is false
+	registered     bool      // whether the installation has its device server
+	deviceServerID int64     // 0 if unknown: the SDKs do not keep it
 	session        session
 }
 
@@ -44,13 +46,15 @@ func (s session) lasts(d time.Duration) bool {
 	return s.token != "" && time.Until(s.expiry) > d
 }
 
-// The keys of the document. The last is ours alone: 0 says that the registration is still to be done.
+// The keys of the document. The last three are ours alone. A device_server_id of 0 says that there is none yet.
 const (
 	environmentKey  = "environment_type"
 	apiKeyKey       = "api_key"
 	installationKey = "installation_context"
 	sessionKey      = "session_context"
 	deviceServerKey = "device_server_id"
+	requestedKey    = "device_server_requested"
+	installedKey    = "installation_created"
 )
 
 type installationJSON struct {
@@ -99,15 +103,17 @@ func parseContext(text []byte) (*apiContext, error) {
 // contextOf reads the document. Its errors quote nothing: the document holds secrets.
 func contextOf(document map[string]json.RawMessage) (*apiContext, error) {
 	c := &apiContext{document: document, registered: true} // the SDKs write only after the whole handshake
-	var environment string
+	var environment, installed string
 	var installation installationJSON
 	for key, into := range map[string]any{
-		environmentKey: &environment, apiKeyKey: &c.apiKey, installationKey: &installation, deviceServerKey: &c.deviceServerID,
+		environmentKey: &environment, apiKeyKey: &c.apiKey, installationKey: &installation,
+		deviceServerKey: &c.deviceServerID, requestedKey: &c.requested, installedKey: &installed,
 	} {
 		if value, ok := document[key]; ok && json.Unmarshal(value, into) != nil {
-			return nil, fmt.Errorf("holds a %s that is not of the kind bunq's SDKs write", key)
+			return nil, fmt.Errorf("holds something else under %s than bunq's SDKs or this program write there", key)
 		}
 	}
+	c.installed, _ = time.Parse(timeLayout, installed) // unknown where it cannot be read
 	c.environment = Environment(strings.ToLower(environment))
 	if _, ours := document[deviceServerKey]; ours {
 		c.registered = c.deviceServerID != 0
@@ -155,13 +161,17 @@ func sessionOf(text json.RawMessage) session {
 	return session{token: s.Token, expiry: expiry}
 }
 
-// with returns the context with some keys of its document replaced.
+// with returns the context with some keys of its document replaced, or left out where the value is nil.
 func (c *apiContext) with(values map[string]any) (*apiContext, error) {
 	document := maps.Clone(c.document)
 	if document == nil {
 		document = make(map[string]json.RawMessage, len(values))
 	}
 	for key, value := range values {
+		if value == nil {
+			delete(document, key)
+			continue
+		}
 		text, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("encoding %s of the API context: %w", key, err)
@@ -171,8 +181,8 @@ func (c *apiContext) with(values map[string]any) (*apiContext, error) {
 	return contextOf(document)
 }
 
-// withInstallation returns a context that begins anew with an installation. Before bunq has answered, the token is "".
-func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, token, serverKey string) (*apiContext, error) {
+// withInstallation returns a context that begins anew with an installation. Before bunq has answered, the answer is empty.
+func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, answer installationAnswer) (*apiContext, error) {
 	private, err := encodePrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the private key: %w", err)
@@ -184,8 +194,11 @@ func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, token,
 	return c.with(map[string]any{
 		environmentKey:  strings.ToUpper(string(c.environment)),
 		apiKeyKey:       apiKey,
-		installationKey: installationJSON{token, private, public, serverKey},
+		installationKey: installationJSON{answer.token, private, public, answer.serverKey},
+		installedKey:    answer.created,
+		sessionKey:      nil,
 		deviceServerKey: 0,
+		requestedKey:    false,
 	})
 }
 
@@ -209,7 +222,10 @@ func (c *apiContext) write(path string) error {
 		return fmt.Errorf("encoding the API context: %w", err)
 	}
 	if err := replaceFile(path, append(text, '\n')); err != nil {
-		return fmt.Errorf("keeping the API context: %w: its folder must exist and be writable for this program", err)
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause // without the name of the temporary file, which differs from try to try
+		}
+		return fmt.Errorf("keeping the API context: %s: %w: its folder must exist and be writable for this program", path, err)
 	}
 	return nil
 }

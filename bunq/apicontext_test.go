@@ -35,6 +35,7 @@ func TestContextFileIsTheSDKs(t *testing.T) {
 			expiry := fmt.Sprintf("2000-01-01 03:%d:00.000000", 30+i+1)
 			want := map[string]any{
 				"environment_type": "SANDBOX", "api_key": key, "device_server_id": float64(api.DeviceServers()[0].ID),
+				"installation_created": time.Now().UTC().Format("2006-01-02 15:04:05.000000"),
 				"installation_context": map[string]any{
 					"token": installation["token"], "private_key_client": installation["private_key_client"],
 					"public_key_client": installation["public_key_client"], "public_key_server": installation["public_key_server"],

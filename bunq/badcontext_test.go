@@ -41,9 +41,9 @@ func TestDamagedContextFileIsLeftAloneAndSaysWhatToDo(t *testing.T) {
 		{"null", "null", notJSON},
 		{"no JSON", "environment: sandbox\n", notJSON},
 		{"UTF-16", "\xff\xfe{\x00}\x00", notJSON},
-		{"api_key a number", contextWith(t, changes{"api_key": 7}), "holds a api_key that is not of the kind bunq's SDKs write"},
-		{"installation_context a string", contextWith(t, changes{"installation_context": "none"}), "holds a installation_context that is not of the kind bunq's SDKs write"},
-		{"device_server_id a string", contextWith(t, changes{"device_server_id": "7"}), "holds a device_server_id that is not of the kind bunq's SDKs write"},
+		{"api_key a number", contextWith(t, changes{"api_key": 7}), "holds something else under api_key than bunq's SDKs or this program write there"},
+		{"installation_context a string", contextWith(t, changes{"installation_context": "none"}), "holds something else under installation_context than bunq's SDKs or this program write there"},
+		{"device_server_id a string", contextWith(t, changes{"device_server_id": "7"}), "holds something else under device_server_id than bunq's SDKs or this program write there"},
 		{"no server key", contextWith(t, changes{serverKey: nil}), "holds a public_key_server that is not an RSA public key in PEM"},
 		{"server key damaged", contextWith(t, changes{serverKey: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}), "holds a public_key_server that is not an RSA public key in PEM"},
 		{"server key of another kind", contextWith(t, changes{serverKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))}), "holds a public_key_server that is not an RSA public key in PEM"},
@@ -88,11 +88,11 @@ func TestReadingThatCannotBeginSaysWhy(t *testing.T) {
 		},
 		{
 			"neither a key nor a file", "", noKey,
-			"there is neither an API key nor an installation in FILE: set api_key_file, or name the context file of an installation that exists",
+			"there is neither an API key nor an installation in FILE: provide an API key, or name the context file of an installation that exists",
 		},
 		{
 			"neither a key nor an installation", `{"environment_type":"SANDBOX"}`, noKey,
-			"there is neither an API key nor an installation in FILE: set api_key_file, or name the context file of an installation that exists",
+			"there is neither an API key nor an installation in FILE: provide an API key, or name the context file of an installation that exists",
 		},
 		{
 			"key that cannot be read", contextWith(t, notLoggedIn), func(config *bunq.Config) {

@@ -41,18 +41,18 @@ type Config struct {
 type Client struct {
 	config Config
 	base   *url.URL
-	http   *http.Client
 
 	// login is held while the handshake is looked after, by whoever can send to it: unlike a mutex's, the wait for it
 	// ends with the waiter's context.
-	login        chan struct{}
-	registration singleflight.Group
-	lastLogin    time.Time // when a session was last asked for, or the key refused; guarded by login
-	lastErr      error     // what became of it; guarded by login
+	login chan struct{}
+
+	logins    singleflight.Group
+	lastLogin time.Time // when a session was last asked for, or the key refused; belongs to the login under way
+	lastErr   error     // what became of it; likewise
 
 	mu       sync.Mutex
 	context  *apiContext // nil before the file was read
-	unsaved  bool        // whether the file is behind context
+	unsaved  error       // why the file is behind context; nil if it is not
 	renewals int
 }
 
@@ -62,27 +62,20 @@ func New(config Config) (*Client, error) {
 		config.BaseURL = config.Environment.BaseURL()
 	}
 	base, err := url.Parse(config.BaseURL)
-	if err != nil || base.Host == "" {
+	if err != nil || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("the base URL is not an address such as https://api.bunq.com/v1")
 	}
 	if config.Transport == nil {
 		config.Transport = NewTransport()
 	}
-	return &Client{
-		config: config,
-		base:   base,
-		http: &http.Client{
-			Transport: config.Transport,
-			// A followed redirect could carry the token to another host.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		login: make(chan struct{}, 1),
-	}, nil
+	return &Client{config: config, base: base, login: make(chan struct{}, 1)}, nil
 }
 
-// NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2.
+// NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2 and keeps as
+// many connections as many accounts at one host need.
 func NewTransport() *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	return transport
 }
@@ -127,7 +120,8 @@ func (c *Client) exchange(ctx context.Context, x exchange, call *Call) *Error {
 	if err != nil {
 		return &Error{Reason: ReasonClient, Err: err}
 	}
-	resp, err := c.http.Do(req)
+	// Not by an http.Client: it would follow redirects, which could carry the token to another host.
+	resp, err := c.config.Transport.RoundTrip(req)
 	if err != nil {
 		return transportError(err)
 	}

@@ -1,6 +1,7 @@
 package bunq
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +74,7 @@ func parseTime(text *string) (time.Time, error) {
 	}
 	t, err := time.Parse(timeLayout, *text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%.40q is not a time such as 2015-06-13 23:19:16.215235", *text)
+		return time.Time{}, errors.New("created or updated is not a time such as 2015-06-13 23:19:16.215235")
 	}
 	return t, nil
 }
@@ -92,7 +93,7 @@ func (p *deviceServerPage) decode(body []byte) error {
 	err := json.Unmarshal(body, p)
 	var mistyped *json.UnmarshalTypeError
 	if errors.As(err, &mistyped) {
-		return fmt.Errorf("the answer's %q is a JSON %s, which is not what bunq documents", mistyped.Field, mistyped.Value)
+		return fmt.Errorf("the answer's %s is a JSON %s, which is not what bunq documents", cmp.Or(mistyped.Field, "body"), mistyped.Value)
 	}
 	if err != nil {
 		return fmt.Errorf("the answer cannot be read: %w", err)
@@ -141,9 +142,14 @@ type Page struct {
 // DeviceServers lists the device servers of the account, newest first, in pages of up to 200; one API call a page, made
 // when the page is asked for. It ends after the last page or with the first error.
 func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[Page, error] {
+	return c.pages(ctx, c.read)
+}
+
+// pages lists by way of read.
+func (c *Client) pages(ctx context.Context, read func(context.Context, exchange) error) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		for older := int64(0); ; {
-			page, next, err := c.page(ctx, older)
+			page, next, err := readPage(ctx, older, read)
 			if err != nil {
 				yield(Page{}, err)
 				return
@@ -156,13 +162,13 @@ func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[Page, error] {
 	}
 }
 
-// page reads the device servers with ids below older (0: the newest), and the older of the next page, 0 after the last.
-func (c *Client) page(ctx context.Context, older int64) (page []DeviceServer, next int64, err error) {
+// readPage reads the device servers with ids below older (0: the newest), and the older of the next page, 0 after the last.
+func readPage(ctx context.Context, older int64, read func(context.Context, exchange) error) (page []DeviceServer, next int64, err error) {
 	query := url.Values{"count": {strconv.Itoa(pageSize)}}
 	if older > 0 {
 		query.Set("older_id", strconv.FormatInt(older, 10))
 	}
-	err = c.read(ctx, exchange{
+	err = read(ctx, exchange{
 		Operation: ListDeviceServers,
 		path:      "device-server?" + query.Encode(),
 		decode: func(body []byte) error {

@@ -36,17 +36,19 @@ func (o objects) decode(key string, into any) error {
 	return nil
 }
 
-func (o objects) token() (string, error) {
-	var token struct {
-		Token string `json:"token"`
+// token returns the token, and when it was made, in bunq's words.
+func (o objects) token() (token, created string, err error) {
+	var value struct {
+		Token   string `json:"token"`
+		Created string `json:"created"`
 	}
-	if err := o.decode("Token", &token); err != nil {
-		return "", err
+	if err := o.decode("Token", &value); err != nil {
+		return "", "", err
 	}
-	if token.Token == "" {
-		return "", errors.New("the answer's Token is empty")
+	if value.Token == "" {
+		return "", "", errors.New("the answer's Token is empty")
 	}
-	return token.Token, nil
+	return value.Token, value.Created, nil
 }
 
 func decodeID(body []byte) (int64, error) {

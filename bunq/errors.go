@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -72,12 +71,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// transportError classifies what net/http returns in place of an answer. The URL is left out: the operation says it.
+// transportError classifies what net/http returns in place of an answer.
 func transportError(err error) *Error {
-	var withURL *url.Error
-	if errors.As(err, &withURL) {
-		err = withURL.Err
-	}
 	var timeout net.Error
 	if errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout() {
 		return &Error{Reason: ReasonTimeout, Err: err}

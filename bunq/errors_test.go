@@ -74,6 +74,7 @@ func TestErrorSaysWhatBunqAnswered(t *testing.T) {
 		{"very long", 400, nil, describe("x" + strings.Repeat("é", 10_000)), bunq.Error{Reason: bunq.ReasonClient, Description: "x" + strings.Repeat("é", 249)}},
 		{"more keys", 400, nil, `{"Error":[{"error_code":7,"error_description":"No."}],"Meta":null}`, bunq.Error{Reason: bunq.ReasonClient, Description: "No."}},
 		{"redirect", 308, map[string]string{"Location": "https://attacker.example/"}, "", bunq.Error{Reason: bunq.ReasonRedirect}},
+		{"redirect to nowhere", 302, map[string]string{"Location": "http://[::1/secret"}, "", bunq.Error{Reason: bunq.ReasonRedirect}},
 		{"not modified", 304, nil, "", bunq.Error{Reason: bunq.ReasonRedirect}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

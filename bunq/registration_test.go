@@ -30,7 +30,7 @@ func TestSlowRegistrationMakesOneDeviceServer(t *testing.T) {
 			ctx, cancel := contextFor(t, 5*time.Second)
 			_, err := list(ctx, client)
 			cancel()
-			const want = "waiting for the registration of the device server: context deadline exceeded"
+			const want = "waiting for bunq to answer the login: context deadline exceeded"
 			if last := i == 3; last && err != nil || !last && (!errors.Is(err, context.DeadlineExceeded) || err.Error() != want) {
 				t.Errorf("reading %d: the error is %v, want %s from all but the last", i, err, want)
 			}
@@ -105,9 +105,9 @@ func TestRegistrationThatCannotBeKeptIsNotDoneTwice(t *testing.T) {
 		}))
 		client := newClient(t, config)
 		for range 3 {
-			_, err := list(t.Context(), client)
-			if err == nil || !strings.HasPrefix(err.Error(), "keeping the API context: ") {
-				t.Errorf("the error is %v", err)
+			mustRead(t, client) // a full disk must not make the monitor blind
+			if err := client.Login().Unsaved; err == nil || !strings.HasPrefix(err.Error(), "keeping the API context: ") {
+				t.Errorf("the login tells of %v", err)
 			}
 			time.Sleep(time.Minute)
 		}
@@ -115,6 +115,9 @@ func TestRegistrationThatCannotBeKeptIsNotDoneTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustRead(t, client)
+		if err := client.Login().Unsaved; err != nil {
+			t.Errorf("the login still tells of %v", err)
+		}
 		if got := api.Requests(bunq.CreateDeviceServer); got != 1 {
 			t.Errorf("registered %d times, want once", got)
 		}

@@ -26,6 +26,7 @@ type Account struct {
 	last        Reading
 	lastSuccess time.Time // zero before the first
 	trouble     string    // that the last reading met; "" for none
+	unsaved     string    // why the API context could not be kept; "" if it could
 	statuses    map[int64]bunq.Status
 }
 
@@ -77,32 +78,33 @@ func (a *Account) keep(r Reading) time.Time {
 	if r.Answered {
 		a.lastSuccess = r.Time
 	}
-	a.logTrouble(r.Err)
+	a.logChange(&a.trouble, r.Err, "Cannot read the device servers", "Device servers are read again")
+	a.logChange(&a.unsaved, a.client.Login().Unsaved, "Reading goes on, but the next start will have to log in anew", "The API context is kept again")
 	for id, d := range r.DeviceServers {
 		a.logStatus(id, d)
 	}
 	return a.lastSuccess
 }
 
-// logTrouble tells of an error once, and once when it is over.
-func (a *Account) logTrouble(err error) {
-	trouble := ""
+// logChange tells of an error once, and once when it is over. Before is what was told last.
+func (a *Account) logChange(before *string, err error, begins, ends string) {
+	now := ""
 	var apiError *bunq.Error
 	switch {
 	case errors.As(err, &apiError): // without what differs from call to call
-		trouble = fmt.Sprint(apiError.Operation, apiError.Reason, apiError.StatusCode, apiError.Description)
+		now = fmt.Sprint(apiError.Operation, apiError.Reason, apiError.StatusCode, apiError.Description)
 	case err != nil:
-		trouble = err.Error()
+		now = err.Error()
 	}
-	if trouble == a.trouble {
+	if now == *before {
 		return
 	}
-	a.trouble = trouble
+	*before = now
 	if err != nil {
-		_ = level.Error(a.logger).Log("msg", "Cannot read the device servers", "err", err)
+		_ = level.Error(a.logger).Log("msg", begins, "err", err)
 		return
 	}
-	_ = level.Info(a.logger).Log("msg", "Device servers are read again")
+	_ = level.Info(a.logger).Log("msg", ends)
 }
 
 // logStatus tells of a status once, when it is new.

@@ -51,14 +51,19 @@ func device(id int64, status bunq.Status) bunq.DeviceServer {
 	}
 }
 
-// newAccount returns an account that watches the ids, its log, and where its context is kept.
+// newAccount returns an account that watches the ids, and its log.
 func newAccount(t *testing.T, name string, api http.Handler, ids ...int64) (*collector.Account, *bytes.Buffer) {
+	t.Helper()
+	return newAccountIn(t, t.TempDir(), name, api, ids...)
+}
+
+func newAccountIn(t *testing.T, folder, name string, api http.Handler, ids ...int64) (*collector.Account, *bytes.Buffer) {
 	t.Helper()
 	var logged bytes.Buffer
 	account, err := collector.NewAccount(name, ids, bunq.Config{
 		Environment: bunq.Sandbox,
 		APIKey:      func() (string, error) { return apiKey, nil },
-		ContextFile: filepath.Join(t.TempDir(), "bunq.conf"),
+		ContextFile: filepath.Join(folder, "bunq.conf"),
 		Description: "bunq_exporter",
 		UserAgent:   "bunq_exporter/test",
 		Transport:   bunqtest.Transport(api),

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -219,6 +221,33 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 			if got := logged.String(); !strings.HasPrefix(got, step.want) || strings.Count(got, "\n") != min(len(step.want), 1) {
 				t.Errorf("logged %q, want one line that begins with %q", got, step.want)
 			}
+		}
+	})
+}
+
+func TestContextThatCannotBeKeptIsLoggedAndReadingGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := filepath.Join(t.TempDir(), "state")
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		account, logged := newAccountIn(t, folder, "company", newAPI(t, device(11, bunq.StatusActive)), 11)
+		scrape(t, time.Second, account)
+		time.Sleep(2 * time.Hour) // the session has ended
+		if err := os.Rename(folder, folder+".away"); err != nil {
+			t.Fatal(err)
+		}
+		logged.Reset()
+		for range 2 {
+			expect(t, scrape(t, time.Second, account), 1, "bunq_up", "company")
+		}
+		if err := os.Rename(folder+".away", folder); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, scrape(t, time.Second, account), 1, "bunq_up", "company")
+		lines := strings.Split(logged.String(), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[0], `err="keeping the API context: `) || !strings.Contains(lines[1], "The API context is kept again") {
+			t.Errorf("logged %q, want that it cannot be kept, and that it is again", lines)
 		}
 	})
 }

@@ -1,0 +1,150 @@
+package bunq_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+)
+
+// lost does what it is asked, and answers something that says nothing of it.
+func lost(api http.Handler, status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		api.ServeHTTP(discard{http.Header{}}, r)
+		w.WriteHeader(status)
+	}
+}
+
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
+
+func TestDeviceServerWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options bunqtest.Options
+		status  int
+	}{
+		"gateway":              {bunqtest.Options{}, http.StatusBadGateway},
+		"unsigned answer":      {bunqtest.Options{}, http.StatusOK},
+		"maintenance":          {bunqtest.Options{}, 491},
+		"own in the list only": {bunqtest.Options{OwnInstallationOnly: true, InstallationTokenReads: bunqtest.ReadsList}, http.StatusBadGateway},
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					api := newAPI(t, test.options, devices(3)...)
+					api.AddDeviceServer(1, bunq.DeviceServer{ // of an installation before this one
+						ID: 900, Created: time.Now().Add(-time.Hour), Updated: time.Now(), Description: "bunq_exporter", Status: bunq.StatusActive,
+					})
+					config := newConfig(t, api)
+					failing := config
+					failing.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, lost(api, test.status)))
+					client := newClient(t, failing)
+					if _, err := list(t.Context(), client); apiError(t, err).Operation != bunq.CreateDeviceServer {
+						t.Errorf("the error is %v", err)
+					}
+					time.Sleep(time.Minute)
+					if restart {
+						client = newClient(t, config)
+					}
+					mustRead(t, client)
+					if got := api.Requests(bunq.CreateDeviceServer); got != 1 {
+						t.Errorf("registered %d times, want once", got)
+					}
+					if got, want := client.Login().DeviceServerID, api.DeviceServers()[0].ID; got != want || want == 900 {
+						t.Errorf("own device server is %d, want %d", got, want)
+					}
+					if document := readContextFile(t, config); document["device_server_requested"] != nil {
+						t.Errorf("the file still says that the answer is missing: %v", document["device_server_requested"])
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestRequestThatNeverReachedBunqIsSentAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{}, devices(3)...)
+		config := newConfig(t, api)
+		down := config
+		down.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, failing(http.StatusBadGateway, nil, "")))
+		_, err := list(t.Context(), newClient(t, down))
+		expectReason(t, err, bunq.ReasonServer)
+		mustRead(t, newClient(t, config))
+		if got := len(api.DeviceServers()); got != 3+1 {
+			t.Errorf("%d device servers, want the three and one more", got)
+		}
+	})
+}
+
+func TestRefusedRegistrationIsSentAgainWithoutALook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
+		config := newConfig(t, api)
+		wrong := config
+		wrong.APIKey = func() (string, error) { return "sandbox_wrong", nil }
+		_, err := list(t.Context(), newClient(t, wrong))
+		expectReason(t, err, bunq.ReasonCredentials)
+		mustRead(t, newClient(t, config))
+	})
+}
+
+func TestWhereBunqDoesNotLetTheInstallationLookAPersonMust(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
+		config := newConfig(t, api)
+		config.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, lost(api, http.StatusBadGateway)))
+		client := newClient(t, config)
+		_, err := list(t.Context(), client)
+		expectReason(t, err, bunq.ReasonServer)
+		for range 2 {
+			time.Sleep(time.Minute)
+			_, err = list(t.Context(), client)
+			expectReason(t, err, bunq.ReasonUnauthorized)
+			for _, want := range []string{`it is not known whether bunq has made the device server "bunq_exporter"`, config.ContextFile, "device_server_id", "move that file away"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q: %v", want, err)
+				}
+			}
+		}
+		editContext(t, config, changes{"device_server_id": api.DeviceServers()[0].ID})
+		mustRead(t, newClient(t, config))
+		if got := api.Requests(bunq.CreateDeviceServer); got != 1 {
+			t.Errorf("registered %d times, want once", got)
+		}
+	})
+}
+
+func TestLoginThatTakesLongerThanAReadingSucceeds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{})
+		client := newClient(t, newConfig(t, answering(api, bunq.CreateSessionServer, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(6 * time.Second)
+			api.ServeHTTP(w, r)
+		})))
+		for i := range 4 {
+			ctx, cancel := contextFor(t, 5*time.Second)
+			_, err := list(ctx, client)
+			cancel()
+			if i == 0 && err == nil || i > 0 && err != nil {
+				t.Errorf("reading %d: the error is %v, want one for the first alone", i, err)
+			}
+		}
+		if got := api.Sessions(); got != 1 {
+			t.Errorf("%d sessions, want 1", got)
+		}
+	})
+}
