@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -153,10 +154,11 @@ func TestTenRestartsLeaveOneDeviceServerAndOneSession(t *testing.T) {
 }
 
 func TestTroubleWithTheAPIAtTheStartDoesNotStopTheExporter(t *testing.T) {
-	down := true
+	var down atomic.Bool
+	down.Store(true)
 	_, baseURL := newAPI(t, func(api http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if down {
+			if down.Load() {
 				http.Error(w, "<html>maintenance</html>", http.StatusServiceUnavailable)
 				return
 			}
@@ -168,7 +170,7 @@ func TestTroubleWithTheAPIAtTheStartDoesNotStopTheExporter(t *testing.T) {
 		`bunq_api_request_errors_total{account="company",endpoint="installation",method="POST",reason="maintenance"} 1`); missing != nil {
 		t.Errorf("with the API down, the metrics lack %q", missing)
 	}
-	down = false
+	down.Store(false)
 	if missing := lacks(get(t, e.url+"/metrics"), `bunq_up{account="company"} 1`); missing != nil {
 		t.Errorf("with the API up again, the metrics lack %q", missing)
 	}
@@ -251,11 +253,11 @@ func TestShutdownLetsAScrapeEnd(t *testing.T) {
 func TestSecretsStayInside(t *testing.T) {
 	folder := t.TempDir()
 	contextFile := filepath.Join(folder, "company.conf")
-	var mood string // what the API does with GETs
+	var quotes atomic.Bool // whether the API quotes secrets in its answers to GETs
 	_, baseURL := newAPI(t, func(api http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Bunq-Warning", "Your token "+r.Header.Get("X-Bunq-Client-Authentication")+" is old.")
-			if r.Method == http.MethodGet && mood == "quotes" {
+			if r.Method == http.MethodGet && quotes.Load() {
 				w.WriteHeader(http.StatusBadRequest)
 				_, _ = fmt.Fprintf(w, `{"Error":[{"error_description":"Your key %s and token %s are odd."}]}`, apiKey, r.Header.Get("X-Bunq-Client-Authentication"))
 				return
@@ -265,7 +267,8 @@ func TestSecretsStayInside(t *testing.T) {
 	})
 	e := start(t, "--config.file="+writeConfig(t, folder, baseURL, 4711), "--log.level=debug", "--log.format=json")
 	seen := ""
-	for _, mood = range []string{"", "quotes"} {
+	for _, now := range []bool{false, true} {
+		quotes.Store(now)
 		for _, path := range []string{"/metrics", "/probe?account=company", "/status", "/", "/sd"} {
 			seen += get(t, e.url+path, "Accept", "application/openmetrics-text")
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,11 +50,11 @@ func expect(t *testing.T, families []*dto.MetricFamily, want float64, name strin
 // hanging answers with the API until its switch is set, and from then on not at all.
 type hanging struct {
 	http.Handler
-	hangs bool
+	hangs atomic.Bool
 }
 
 func (h *hanging) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.hangs {
+	if h.hangs.Load() {
 		<-r.Context().Done()
 		return
 	}
@@ -64,12 +65,14 @@ func TestScrapeOfAnAPIThatHangsEndsInTimeAndSaysSo(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		t.Run(fmt.Sprintf("first_scrape=%v", first), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := &hanging{Handler: newAPI(t, device(11, bunq.StatusActive)), hangs: first}
+				api := &hanging{Handler: newAPI(t, device(11, bunq.StatusActive))}
+				api.hangs.Store(first)
 				account, _ := newAccount(t, "company", api, 11)
 				operation := bunq.CreateInstallation
 				if !first {
 					expect(t, scrape(t, time.Second, account), 1, "bunq_up", "company")
-					api.hangs, operation = true, bunq.ListDeviceServers
+					api.hangs.Store(true)
+					operation = bunq.ListDeviceServers
 				}
 				begun := time.Now()
 				families := scrape(t, 2500*time.Millisecond, account)
@@ -208,8 +211,8 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 			{func() {}, `level=info account=company msg="Status of a device server" id=11 status=ACTIVE`},
 			{func() {}, ""},
 			{func() { api.Handler.(*bunqtest.Server).SetStatus(11, bunq.StatusBlocked) }, `level=warn account=company before=ACTIVE msg="Status of a device server" id=11 status=BLOCKED`},
-			{func() { api.hangs = true }, `level=error account=company msg="Cannot read the device servers" err="GET device-server: timeout`},
-			{func() { api.hangs = false }, `level=info account=company msg="Device servers are read again"`},
+			{func() { api.hangs.Store(true) }, `level=error account=company msg="Cannot read the device servers" err="GET device-server: timeout`},
+			{func() { api.hangs.Store(false) }, `level=info account=company msg="Device servers are read again"`},
 		}
 		for _, step := range steps {
 			step.change()
@@ -255,7 +258,9 @@ func TestContextThatCannotBeKeptIsLoggedAndReadingGoesOn(t *testing.T) {
 func TestAccountsAreReadAtOnceAndDoNotDisturbEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good, _ := newAccount(t, "good", newAPI(t, device(11, bunq.StatusActive)), 11)
-		bad, _ := newAccount(t, "bad", &hanging{hangs: true}, 11)
+		silent := &hanging{}
+		silent.hangs.Store(true)
+		bad, _ := newAccount(t, "bad", silent, 11)
 		begun := time.Now()
 		families := scrape(t, 4*time.Second, good, bad)
 		if took := time.Since(begun); took != 4*time.Second {

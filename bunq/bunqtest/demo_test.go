@@ -1,0 +1,63 @@
+package bunqtest_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+)
+
+func TestDemoHasEveryStatusAndOneDeviceServerThatNobodyWatches(t *testing.T) {
+	demo, err := bunqtest.NewDemo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[bunq.Status]bool{}
+	var unwatched []int64
+	for _, d := range demo.DeviceServers() {
+		seen[d.Status] = true
+		if !slices.Contains(demo.Watched(), d.ID) {
+			unwatched = append(unwatched, d.ID)
+		}
+	}
+	for _, status := range bunq.Statuses() {
+		if !seen[status] {
+			t.Errorf("no device server is %s", status)
+		}
+	}
+	if !slices.Equal(unwatched, []int64{4720}) {
+		t.Errorf("%d are not watched, want 4720 alone", unwatched)
+	}
+}
+
+func TestDemoChangesAStatusEveryMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		demo, err := bunqtest.NewDemo()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go demo.Run(ctx)
+		before := demo.DeviceServers()
+		for minute := range 5 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			now := demo.DeviceServers()
+			var changed []int64
+			for i, d := range now {
+				if d.Status != before[i].Status && d.Updated.Equal(time.Now()) {
+					changed = append(changed, d.ID)
+				}
+			}
+			if !slices.Equal(changed, []int64{4715}) {
+				t.Errorf("in minute %d the statuses of %d changed, want that of 4715 alone", minute, changed)
+			}
+			before = now
+		}
+	})
+}
