@@ -72,33 +72,45 @@ func (w *watch) reloadAndLog() error {
 	return err
 }
 
-// replace builds the accounts of the configuration, and returns how many device servers they watch. An account that
-// did not change stays, with its session and its counters.
+// replace puts the accounts of the configuration in place, and returns how many device servers they watch. An account
+// stays, with its session and its counters, if nothing but what it watches has changed.
 func (w *watch) replace() (count int, err error) {
 	loaded, err := w.load()
 	if err != nil {
 		return 0, err
 	}
-	kept := map[string]*collector.Account{}
+	leaving := map[string]*collector.Account{}
 	for _, a := range w.current() {
-		kept[a.Name()] = a
+		leaving[a.Name()] = a
 	}
 	configured := map[string]config.Account{}
 	var accounts []*collector.Account
 	for _, c := range loaded.Accounts {
-		account := kept[c.Name]
-		if account == nil || !reflect.DeepEqual(c, w.configured[c.Name]) {
-			if account, err = w.newAccount(c); err != nil {
-				return 0, err
-			}
+		account := leaving[c.Name]
+		if account != nil && sameAccount(c, w.configured[c.Name]) {
+			delete(leaving, c.Name)
+		} else if account, err = w.newAccount(c); err != nil {
+			return 0, err
 		}
 		configured[c.Name] = c
 		accounts = append(accounts, account)
 		count += len(c.DeviceServers)
 	}
+	for _, a := range leaving { // or two would register with one context file
+		a.Close()
+	}
+	for _, a := range accounts {
+		a.Watch(configured[a.Name()].DeviceServers)
+	}
 	w.configured = configured
 	w.accounts.Store(&accounts)
 	return count, nil
+}
+
+// sameAccount reports whether two configurations differ in nothing but what is watched.
+func sameAccount(a, b config.Account) bool {
+	a.DeviceServers, b.DeviceServers = nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 func (w *watch) newAccount(c config.Account) (*collector.Account, error) {

@@ -1,6 +1,8 @@
 package bunq_test
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,6 +36,7 @@ func TestDeviceServerWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 		"gateway":              {bunqtest.Options{}, http.StatusBadGateway},
 		"unsigned answer":      {bunqtest.Options{}, http.StatusOK},
 		"maintenance":          {bunqtest.Options{}, 491},
+		"gateway's patience":   {bunqtest.Options{}, http.StatusRequestTimeout},
 		"own in the list only": {bunqtest.Options{OwnInstallationOnly: true, InstallationTokenReads: bunqtest.ReadsList}, http.StatusBadGateway},
 	} {
 		for _, restart := range []bool{false, true} {
@@ -53,6 +56,7 @@ func TestDeviceServerWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 					}
 					time.Sleep(time.Minute)
 					if restart {
+						config.Description = "another by now"
 						client = newClient(t, config)
 					}
 					mustRead(t, client)
@@ -87,6 +91,28 @@ func TestRequestThatNeverReachedBunqIsSentAgain(t *testing.T) {
 	})
 }
 
+func TestRegistrationThatWasNeverSentIsSentAgainWithoutALook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
+		config := newConfig(t, api)
+		unreachable := config
+		unreachable.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/device-server") {
+				return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+			}
+			return config.Transport.RoundTrip(r)
+		})
+		_, err := list(t.Context(), newClient(t, unreachable))
+		expectReason(t, err, bunq.ReasonNetwork)
+		mustRead(t, newClient(t, config))
+	})
+}
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestRefusedRegistrationIsSentAgainWithoutALook(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -120,7 +146,7 @@ func TestWhereBunqDoesNotLetTheInstallationLookAPersonMust(t *testing.T) {
 			}
 		}
 		editContext(t, config, changes{"device_server_id": api.DeviceServers()[0].ID})
-		mustRead(t, newClient(t, config))
+		mustRead(t, client) // without a restart
 		if got := api.Requests(bunq.CreateDeviceServer); got != 1 {
 			t.Errorf("registered %d times, want once", got)
 		}

@@ -29,7 +29,7 @@ type apiContext struct {
 	privateKey     *rsa.PrivateKey // nil in a context that was stripped of it
 	serverKey      *rsa.PublicKey
 	installed      time.Time // when, by bunq's clock; zero if unknown
-	requested      bool      // whether bunq may have been asked for the device server, while registered is false
+	requested      string    // the description of the device server that bunq may have been asked for; "" if it was not
 	registered     bool      // whether the installation has its device server
 	deviceServerID int64     // 0 if unknown: the SDKs do not keep it
 	session        session
@@ -41,9 +41,9 @@ type session struct {
 	expiry time.Time
 }
 
-// lasts reports whether the session is still open after the time given.
-func (s session) lasts(d time.Duration) bool {
-	return s.token != "" && time.Until(s.expiry) > d
+// usable reports whether there is a session that lasts for the time given, and that bunq has not refused.
+func (c *apiContext) usable(d time.Duration, refused string) bool {
+	return c.session.token != "" && c.session.token != refused && time.Until(c.session.expiry) > d
 }
 
 // The keys of the document. The last three are ours alone. A device_server_id of 0 says that there is none yet.
@@ -181,25 +181,27 @@ func (c *apiContext) with(values map[string]any) (*apiContext, error) {
 	return contextOf(document)
 }
 
-// withInstallation returns a context that begins anew with an installation. Before bunq has answered, the answer is empty.
-func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, answer installationAnswer) (*apiContext, error) {
+// withInstallation returns a context that begins anew with an installation, and the public key in bunq's form. Before
+// bunq has answered, the answer is empty.
+func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, answer installationAnswer) (*apiContext, string, error) {
 	private, err := encodePrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the private key: %w", err)
+		return nil, "", fmt.Errorf("encoding the private key: %w", err)
 	}
 	public, err := encodePublicKey(&key.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the public key: %w", err)
+		return nil, "", fmt.Errorf("encoding the public key: %w", err)
 	}
-	return c.with(map[string]any{
+	begun, err := c.with(map[string]any{
 		environmentKey:  strings.ToUpper(string(c.environment)),
 		apiKeyKey:       apiKey,
 		installationKey: installationJSON{answer.token, private, public, answer.serverKey},
 		installedKey:    answer.created,
 		sessionKey:      nil,
 		deviceServerKey: 0,
-		requestedKey:    false,
+		requestedKey:    nil,
 	})
+	return begun, public, err
 }
 
 // withSession returns the context with a session in place of any earlier one, as the SDKs keep it.

@@ -71,6 +71,13 @@ func New(config Config) (*Client, error) {
 	return &Client{config: config, base: base, login: make(chan struct{}, 1)}, nil
 }
 
+// Close waits for a login under way, which may take half a minute, and lets none follow: readings end with their
+// contexts then. It is for whoever hands the context file to another client.
+func (c *Client) Close() {
+	c.login <- struct{}{}
+	<-c.logins.DoChan("", func() (any, error) { return nil, nil })
+}
+
 // NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2 and keeps as
 // many connections as many accounts at one host need.
 func NewTransport() *http.Transport {

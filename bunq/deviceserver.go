@@ -208,8 +208,12 @@ func nextOlder(olderURL *string, older int64) (int64, error) {
 // read makes an authenticated GET, once more with a new session if bunq refuses the one at hand.
 func (c *Client) read(ctx context.Context, x exchange) error {
 	refused := ""
+	var refusal error
 	for {
 		known, token, err := c.authenticate(ctx, refused)
+		if refused != "" && errors.Is(err, errTooSoon) {
+			return refusal // a fresh session is refused as well: what bunq said is the news
+		}
 		if err != nil {
 			return err
 		}
@@ -220,6 +224,6 @@ func (c *Client) read(ctx context.Context, x exchange) error {
 		if !expired || refused != "" || token == known.token {
 			return err
 		}
-		refused = token
+		refused, refusal = token, err
 	}
 }

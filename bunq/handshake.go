@@ -18,6 +18,8 @@ const (
 	loginTimeout = 30 * time.Second
 )
 
+var errTooSoon = errors.New("bunq allows one login in 30 s, and the session from the last one has ended already")
+
 // handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. Whoever comes
 // while a login is under way waits for that one.
 func (c *Client) handshake(ctx context.Context, apiKey, refused string) error {
@@ -47,16 +49,12 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 		return fmt.Errorf("making a key pair: %w", err)
 	}
 	var answer installationAnswer
-	planned, err := c.current().withInstallation(apiKey, key, answer)
+	planned, public, err := c.current().withInstallation(apiKey, key, answer)
 	if err != nil {
 		return err
 	}
 	if err := c.keep(planned); err != nil {
 		return err
-	}
-	public, err := encodePublicKey(&key.PublicKey)
-	if err != nil {
-		return fmt.Errorf("encoding the public key: %w", err)
 	}
 	if err := c.do(ctx, exchange{
 		Operation: CreateInstallation,
@@ -66,26 +64,25 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 	}); err != nil {
 		return err
 	}
-	made, err := planned.withInstallation(apiKey, key, answer)
+	made, _, err := planned.withInstallation(apiKey, key, answer)
 	if err != nil {
 		return err
 	}
 	return c.keep(made)
 }
 
-// logIn registers if need be, and opens a session. A key is shown to bunq at most once in its 30 s: whoever comes sooner
-// gets the outcome of the last attempt.
+// logIn registers if need be, and opens a session. After a login, or a key that was refused, bunq is left alone for its
+// 30 s: whoever comes sooner gets the outcome of that.
 func (c *Client) logIn(ctx context.Context, apiKey, refused string) error {
 	known := c.current()
-	if known.session.lasts(sessionLeeway) && known.session.token != refused {
+	if known.usable(sessionLeeway, refused) {
 		return nil // by a login that ended after the caller had looked
 	}
 	if wait := loginInterval - time.Since(c.lastLogin); wait > 0 {
 		if c.lastErr != nil {
 			return c.lastErr
 		}
-		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait,
-			Err: errors.New("bunq allows one login in 30 s, and the session from the last one has ended already")}
+		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait, Err: errTooSoon}
 	}
 	if !known.registered {
 		err := c.register(ctx, apiKey)
@@ -155,6 +152,9 @@ func (a *installationAnswer) decode(body []byte) error {
 		return err
 	}
 	a.serverKey = key.PEM
+	if _, err = time.Parse(timeLayout, a.created); err != nil {
+		return errors.New("the answer's Token does not say when it was created")
+	}
 	_, err = decodePublicKey(key.PEM)
 	return err
 }

@@ -47,33 +47,63 @@ func (c *Client) authenticate(ctx context.Context, refused string) (*apiContext,
 	if err != nil {
 		return nil, "", err
 	}
-	if known.session.lasts(sessionLeeway) && known.session.token != refused {
-		return known, known.session.token, nil
+	if !known.usable(sessionLeeway, refused) {
+		known, err = c.renew(ctx, known, refused)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if known.session.token == "" {
+		return known, known.token, nil
+	}
+	return known, known.session.token, nil
+}
+
+// renew returns a context with a session other than the refused one, or without any if there is no API key. A session
+// that has not ended is good for reading if no other can be had, so no more than half of the time is spent on that.
+func (c *Client) renew(ctx context.Context, known *apiContext, refused string) (*apiContext, error) {
+	if !known.usable(0, refused) {
+		return c.logInAgain(ctx, refused)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+		ctx = half
+	}
+	if renewed, err := c.logInAgain(ctx, refused); err == nil {
+		return renewed, nil
+	}
+	return known, nil
+}
+
+// logInAgain looks first at what an SDK, or a person, may have written to the file meanwhile.
+func (c *Client) logInAgain(ctx context.Context, refused string) (*apiContext, error) {
+	known, err := c.reread()
+	if err != nil || known.usable(sessionLeeway, refused) {
+		return known, err
 	}
 	key, err := c.apiKey(known)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if key == "" {
 		return c.withoutKey(known)
 	}
 	if err := c.handshake(ctx, key, refused); err != nil {
-		// A session that has not ended yet is good for reading, even if no other can be had now.
-		if known.session.lasts(0) && known.session.token != refused {
-			return known, known.session.token, nil
-		}
-		return nil, "", err
+		return nil, err
 	}
-	known = c.current()
-	return known, known.session.token, nil
+	return c.current(), nil
 }
 
-func (c *Client) withoutKey(known *apiContext) (*apiContext, string, error) {
+// withoutKey returns the context without its session: what is left is the installation.
+func (c *Client) withoutKey(known *apiContext) (*apiContext, error) {
 	if known.token == "" {
-		return nil, "", fmt.Errorf("there is neither an API key nor an installation in %s: provide an API key, or name "+
+		return nil, fmt.Errorf("there is neither an API key nor an installation in %s: provide an API key, or name "+
 			"the context file of an installation that exists", c.config.ContextFile)
 	}
-	return known, known.token, nil
+	bare := *known
+	bare.session = session{}
+	return &bare, nil
 }
 
 func (c *Client) apiKey(known *apiContext) (string, error) {
@@ -98,6 +128,22 @@ func (c *Client) load() (*apiContext, error) {
 	}
 	if c.unsaved != nil {
 		c.unsaved = c.context.write(c.config.ContextFile)
+	}
+	return c.context, nil
+}
+
+// reread reads the context file again, unless it is behind what is in use, or gone.
+func (c *Client) reread() (*apiContext, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, err := readContext(c.config.ContextFile, c.config.Environment)
+	switch {
+	case c.unsaved != nil:
+		return c.context, nil
+	case err != nil:
+		return nil, err
+	case known.document != nil:
+		c.context = known
 	}
 	return c.context, nil
 }

@@ -83,7 +83,7 @@ func TestMalformedAnswerToTheHandshakeSaysWhatIsWrongWithIt(t *testing.T) {
 	t.Parallel()
 	const (
 		id         = `{"Id":{"id":7}}`
-		token      = `{"Token":{"id":7,"token":"secret"}}`
+		token      = `{"Token":{"id":7,"created":"2015-06-13 23:19:16.215235","token":"secret"}}`
 		noResponse = `the answer is not a {"Response":[…]} with objects in it`
 		noTime     = "the answer's session_timeout is not a time in seconds"
 	)
@@ -103,6 +103,7 @@ func TestMalformedAnswerToTheHandshakeSaysWhatIsWrongWithIt(t *testing.T) {
 		{bunq.CreateInstallation, "empty token", `{"Response":[` + id + `,{"Token":{"token":""}},` + serverKey + `]}`, "the answer's Token is empty"},
 		{bunq.CreateInstallation, "token a number", `{"Response":[` + id + `,{"Token":{"token":7}},` + serverKey + `]}`, "the answer's Token is not what bunq documents"},
 		{bunq.CreateInstallation, "no key", `{"Response":[` + id + `,` + token + `]}`, "the answer has no ServerPublicKey"},
+		{bunq.CreateInstallation, "token without a date", `{"Response":[{"Token":{"token":"0123"}},` + serverKey + `]}`, "the answer's Token does not say when it was created"},
 		{bunq.CreateInstallation, "key empty", `{"Response":[` + token + `,{"ServerPublicKey":{}}]}`, "not an RSA public key in PEM"},
 		{bunq.CreateInstallation, "key damaged", `{"Response":[` + token + `,{"ServerPublicKey":{"server_public_key":"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}}]}`, "not an RSA public key in PEM"},
 		{bunq.CreateInstallation, "key of another kind", `{"Response":[` + token + `,{"ServerPublicKey":"none"}]}`, "the answer's ServerPublicKey is not what bunq documents"},

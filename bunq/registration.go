@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 )
 
 // register makes the installation's device server. That it is about to is written ahead: an attempt whose answer is lost
 // may have made it, and bunq keeps each one for ever.
 func (c *Client) register(ctx context.Context, apiKey string) error {
 	known := c.current()
-	if known.requested {
+	if known.requested != "" {
 		id, err := c.findOwn(ctx, known)
 		if err != nil {
 			return err
@@ -19,27 +21,33 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 			return c.registeredAs(id)
 		}
 	}
-	if err := c.markRequested(true); err != nil {
+	if err := c.markRequested(c.config.Description); err != nil {
 		return err
 	}
 	id, err := c.createDeviceServer(ctx, apiKey)
 	switch {
 	case err == nil:
 		return c.registeredAs(id)
-	case refusedForSure(err):
-		_ = c.markRequested(false) // left set, it would cost the next attempt one reading
+	case nothingMade(err):
+		_ = c.markRequested(nil) // left set, it would cost the next attempt one reading
 	}
 	return err
 }
 
-// refusedForSure reports whether bunq has answered that it made nothing.
-func refusedForSure(err error) bool {
+// nothingMade reports whether a failed request has certainly made nothing: bunq has refused it, or it was never sent.
+// Gateways answer 408 and 499 for a bunq that may still be at work.
+func nothingMade(err error) bool {
+	var unsent *net.OpError
+	if errors.As(err, &unsent) && (unsent.Op == "dial" || unsent.Op == "proxyconnect") {
+		return true
+	}
 	var e *Error
-	return errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 && e.Reason != ReasonMaintenance
+	return errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 &&
+		e.Reason != ReasonMaintenance && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499
 }
 
 // findOwn looks for the device server that an earlier attempt may have made, and returns its id, or 0: one that has the
-// description of this program's and is no older than the installation.
+// description that was asked for, and is no older than the installation.
 func (c *Client) findOwn(ctx context.Context, known *apiContext) (int64, error) {
 	pages := c.pages(ctx, func(ctx context.Context, x exchange) error {
 		x.token, x.server = known.token, known.serverKey
@@ -49,8 +57,8 @@ func (c *Client) findOwn(ctx context.Context, known *apiContext) (int64, error) 
 		var apiError *Error
 		if errors.As(err, &apiError) && apiError.Reason == ReasonUnauthorized {
 			return 0, fmt.Errorf("it is not known whether bunq has made the device server %q, and bunq does not let this "+
-				"installation look: if the bunq app shows it, write its id into %s as %s, else move that file away to begin "+
-				"anew: %w", c.config.Description, c.config.ContextFile, deviceServerKey, err)
+				"installation look: if the bunq app shows it, write its id into %s as %s, else move that file away and restart "+
+				"to begin anew: %w", known.requested, c.config.ContextFile, deviceServerKey, err)
 		}
 		if err != nil {
 			return 0, err
@@ -59,7 +67,7 @@ func (c *Client) findOwn(ctx context.Context, known *apiContext) (int64, error) 
 			switch {
 			case d.Created.Before(known.installed): // as is everything that follows
 				return 0, nil
-			case d.Description == c.config.Description:
+			case d.Description == known.requested:
 				return d.ID, nil
 			}
 		}
@@ -86,9 +94,9 @@ func (c *Client) createDeviceServer(ctx context.Context, apiKey string) (id int6
 	return id, err
 }
 
-// markRequested writes whether bunq may have been asked for the device server.
-func (c *Client) markRequested(requested bool) error {
-	marked, err := c.current().with(map[string]any{requestedKey: requested})
+// markRequested writes the description of the device server that bunq may have been asked for, or nil for none.
+func (c *Client) markRequested(description any) error {
+	marked, err := c.current().with(map[string]any{requestedKey: description})
 	if err != nil {
 		return err
 	}

@@ -130,13 +130,9 @@ func TestSessionThatBunqClosesAtOnceIsNotReplacedMoreThanTwiceAMinute(t *testing
 		api := newAPI(t, bunqtest.Options{})
 		refusing := count(answering(api, bunq.ListDeviceServers, failing(http.StatusUnauthorized, nil, describe("Insufficient authorisation."))))
 		client := newClient(t, newConfig(t, refusing))
-		for i := range 60 {
+		for range 60 { // whether a login is due or not, the news is what bunq says of the new session
 			_, err := list(t.Context(), client)
-			if i > 0 && i%6 == 0 { // after the login that is due, bunq refuses the new session too
-				expectReason(t, err, bunq.ReasonUnauthorized)
-			} else {
-				expectReason(t, err, bunq.ReasonRateLimited)
-			}
+			expectReason(t, err, bunq.ReasonUnauthorized)
 			time.Sleep(5 * time.Second)
 		}
 		_, logins := refusing.seen("POST /v1/session-server")
@@ -207,6 +203,50 @@ func TestSessionThatHasNotEndedIsUsedWhileNoOtherCanBeHad(t *testing.T) {
 		_, err := list(t.Context(), client)
 		if e := apiError(t, err); e.Operation != bunq.CreateSessionServer || e.Reason != bunq.ReasonMaintenance {
 			t.Errorf("the session has ended: %v", err)
+		}
+	})
+}
+
+func TestSessionThatHasNotEndedIsUsedWhileALoginHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+		config := newConfig(t, api)
+		mustRead(t, newClient(t, config))
+		config.Transport = bunqtest.Transport(answering(api, bunq.CreateSessionServer, hanging))
+		client := newClient(t, config)
+		time.Sleep(9*time.Minute + 40*time.Second)
+		ctx, cancel := contextFor(t, 8*time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := list(ctx, client); err != nil {
+			t.Errorf("with a session that lasts: %v", err)
+		}
+		if took := time.Since(start); took != 4*time.Second {
+			t.Errorf("it took %s, want half of its time for the login", took)
+		}
+		time.Sleep(time.Minute) // for the login to give up
+	})
+}
+
+func TestSessionThatAnSDKRenewedInTheFileIsUsed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+		config := newConfig(t, api)
+		client, other := newClient(t, config), newClient(t, config)
+		mustRead(t, client)
+		time.Sleep(10 * time.Minute)
+		mustRead(t, other)
+		editContext(t, config, changes{"proxy_url": "http://proxy.example"})
+		mustRead(t, client)
+		if got := api.Sessions(); got != 2 {
+			t.Errorf("%d sessions, want the first and the one of the other program", got)
+		}
+		time.Sleep(10 * time.Minute)
+		mustRead(t, client)
+		if got := readContextFile(t, config)["proxy_url"]; got != "http://proxy.example" {
+			t.Errorf("what the other program wrote meanwhile has become %v", got)
 		}
 	})
 }

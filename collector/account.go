@@ -16,13 +16,13 @@ import (
 
 // Account is one account at bunq, and the device servers that are watched there. It is safe for concurrent use.
 type Account struct {
-	name    string
-	watched []int64
-	client  *bunq.Client
-	calls   *callMetrics
-	logger  log.Logger
+	name   string
+	client *bunq.Client
+	calls  *callMetrics
+	logger log.Logger
 
 	mu          sync.Mutex
+	watched     []int64
 	last        Reading
 	lastSuccess time.Time // zero before the first
 	trouble     string    // that the last reading met; "" for none
@@ -51,8 +51,15 @@ func NewAccount(name string, watched []int64, config bunq.Config, logger log.Log
 // Name returns the account's name, the label "account" of its metrics.
 func (a *Account) Name() string { return a.name }
 
-// Watched returns the ids of the device servers that are watched.
-func (a *Account) Watched() []int64 { return a.watched }
+// Watch replaces the ids of the device servers that are watched. A scrape under way still reads the ones before.
+func (a *Account) Watch(ids []int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.watched = ids
+}
+
+// Close waits for a login under way and lets none follow, so that another account can take over the context file.
+func (a *Account) Close() { a.client.Close() }
 
 // Last returns what the last scrape read, and what is known of the login. It asks bunq nothing.
 func (a *Account) Last() (Reading, bunq.Login) {
@@ -61,23 +68,27 @@ func (a *Account) Last() (Reading, bunq.Login) {
 	return a.last, a.client.Login()
 }
 
-// Collect reads bunq and sends everything that is known then.
+// collect reads bunq and sends everything that is known then.
 func (a *Account) collect(ctx context.Context, metrics chan<- prometheus.Metric) {
 	reading := a.read(ctx)
 	lastSuccess := a.keep(reading)
-	sendReading(metrics, a, reading, lastSuccess)
+	sendReading(metrics, a.name, reading, lastSuccess)
 	sendLogin(metrics, a.name, a.client.Login())
 	a.calls.Collect(metrics)
 }
 
-// keep remembers a reading, logs what has changed with it, and returns when bunq last answered.
+// keep remembers a reading, logs what has changed with it, and returns when bunq last answered. Where scrapes overlap,
+// the one that began first may end last, and is no news then.
 func (a *Account) keep(r Reading) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last = r
-	if r.Answered {
-		a.lastSuccess = r.Time
+	if ended := r.Time.Add(r.Duration); r.Answered && ended.After(a.lastSuccess) {
+		a.lastSuccess = ended
 	}
+	if r.Time.Before(a.last.Time) {
+		return a.lastSuccess
+	}
+	a.last = r
 	a.logChange(&a.trouble, r.Err, "Cannot read the device servers", "Device servers are read again")
 	a.logChange(&a.unsaved, a.client.Login().Unsaved, "Reading goes on, but the next start will have to log in anew", "The API context is kept again")
 	for id, d := range r.DeviceServers {

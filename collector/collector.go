@@ -100,25 +100,25 @@ func sendAs(kind prometheus.ValueType, ch chan<- prometheus.Metric, desc *promet
 	ch <- metric
 }
 
-func sendReading(ch chan<- prometheus.Metric, a *Account, r Reading, lastSuccess time.Time) {
-	send(ch, upDesc, number(r.Answered), a.name)
-	send(ch, scrapeDurationDesc, r.Duration.Seconds(), a.name)
-	sendTime(ch, lastSuccessDesc, lastSuccess, a.name)
-	for _, id := range a.watched {
+func sendReading(ch chan<- prometheus.Metric, account string, r Reading, lastSuccess time.Time) {
+	send(ch, upDesc, number(r.Answered), account)
+	send(ch, scrapeDurationDesc, r.Duration.Seconds(), account)
+	sendTime(ch, lastSuccessDesc, lastSuccess, account)
+	for _, id := range r.Watched {
 		d, read := r.DeviceServers[id]
-		send(ch, deviceServerUpDesc, number(read), a.name, strconv.FormatInt(id, 10))
+		send(ch, deviceServerUpDesc, number(read), account, strconv.FormatInt(id, 10))
 		if read {
-			sendDeviceServer(ch, a.name, d)
+			sendDeviceServer(ch, account, d)
 		}
 	}
 	for _, d := range r.Unexpected {
-		send(ch, unexpectedDesc, 1, a.name, strconv.FormatInt(d.ID, 10), d.Description, d.IP, string(d.Status))
+		send(ch, unexpectedDesc, 1, account, strconv.FormatInt(d.ID, 10), d.Description, d.IP, string(d.Status))
 	}
 	if r.Counts == nil {
 		return
 	}
 	for status, count := range withDocumented(r.Counts) {
-		send(ch, deviceServersDesc, float64(count), a.name, string(status))
+		send(ch, deviceServersDesc, float64(count), account, string(status))
 	}
 }
 

@@ -15,6 +15,7 @@ type Reading struct {
 
 	// Answered says whether bunq answered for this account's device servers, even if not for all of them.
 	Answered      bool
+	Watched       []int64                     // the ids that were asked for
 	DeviceServers map[int64]bunq.DeviceServer // the watched ones that were read
 	Unexpected    []bunq.DeviceServer         // neither watched nor the exporter's own
 	Counts        map[bunq.Status]int         // of the whole account; nil where the list was not read to its end
@@ -24,9 +25,12 @@ type Reading struct {
 // read asks bunq for every watched device server: the list, 200 in one request, until all are seen, then what the list
 // did not show one by one.
 func (a *Account) read(ctx context.Context) Reading {
-	r := Reading{Time: time.Now(), DeviceServers: make(map[int64]bunq.DeviceServer, len(a.watched))}
-	missing := make(map[int64]bool, len(a.watched))
-	for _, id := range a.watched {
+	a.mu.Lock()
+	watched := a.watched
+	a.mu.Unlock()
+	r := Reading{Time: time.Now(), Watched: watched, DeviceServers: make(map[int64]bunq.DeviceServer, len(watched))}
+	missing := make(map[int64]bool, len(watched))
+	for _, id := range watched {
 		missing[id] = true
 	}
 	r.Err = a.readList(ctx, &r, missing)
@@ -45,13 +49,20 @@ func (a *Account) readList(ctx context.Context, r *Reading, missing map[int64]bo
 			return err
 		}
 		r.Answered = true
+		own := a.client.Login().DeviceServerID
 		for _, d := range page.DeviceServers {
 			if seen[d.ID] {
 				continue
 			}
 			seen[d.ID] = true
 			counts[d.Status]++
-			a.sort(r, d, missing)
+			switch {
+			case missing[d.ID]:
+				r.DeviceServers[d.ID] = d
+				delete(missing, d.ID)
+			case d.ID != own:
+				r.Unexpected = append(r.Unexpected, d)
+			}
 		}
 		if page.Last {
 			r.Counts = counts
@@ -63,21 +74,10 @@ func (a *Account) readList(ctx context.Context, r *Reading, missing map[int64]bo
 	return nil
 }
 
-// sort puts a device server of the list where it belongs.
-func (a *Account) sort(r *Reading, d bunq.DeviceServer, missing map[int64]bool) {
-	switch {
-	case missing[d.ID]:
-		r.DeviceServers[d.ID] = d
-		delete(missing, d.ID)
-	case d.ID != a.client.Login().DeviceServerID:
-		r.Unexpected = append(r.Unexpected, d)
-	}
-}
-
 // readOneByOne stops at the first error that is not bunq's word about that one device server: more requests would meet
 // the same.
 func (a *Account) readOneByOne(ctx context.Context, r *Reading, missing map[int64]bool) error {
-	for _, id := range a.watched {
+	for _, id := range r.Watched {
 		if !missing[id] {
 			continue
 		}

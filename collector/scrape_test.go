@@ -332,7 +332,7 @@ func TestLastReadingAsksBunqNothing(t *testing.T) {
 		}
 		scrape(t, time.Second, account)
 		reading, login := account.Last()
-		if reading.DeviceServers[11].Status != bunq.StatusActive || login.DeviceServerID == 0 || account.Name() != "company" || len(account.Watched()) != 1 {
+		if reading.DeviceServers[11].Status != bunq.StatusActive || login.DeviceServerID == 0 || account.Name() != "company" || len(reading.Watched) != 1 {
 			t.Errorf("last reading %+v, login %+v", reading, login)
 		}
 		if n := api.Requests(bunq.ListDeviceServers); n != 1 {

@@ -56,7 +56,7 @@ func (h *Handler) status(w http.ResponseWriter, _ *http.Request) {
 	for _, a := range h.Accounts() {
 		reading, login := a.Last()
 		view := accountView{Name: a.Name(), Reading: reading, Login: login}
-		for _, id := range a.Watched() {
+		for _, id := range reading.Watched {
 			d, read := reading.DeviceServers[id]
 			view.Watched = append(view.Watched, deviceServerView{id, read, d})
 		}
