@@ -86,7 +86,7 @@ Every minute the status of device server 4715 changes; 4720 is on the account, b
 and, after that first scrape, the API itself, with the session that the exporter opened:
 
   curl -s '%[3]s/device-server?count=200' \
-    -H "X-Bunq-Client-Authentication: $(jq -r .session_context.token %[5]s)" \
+    -H "X-Bunq-Client-Authentication: $(sed -n 's/.*"token": "\(.*\)".*/\1/p' %[5]s | tail -n 1)" \
     -H "X-Bunq-Client-Request-Id: $(date +%%s%%N)" -H 'X-Bunq-Language: en_US' -H 'X-Bunq-Region: nl_NL' \
     -H 'X-Bunq-Geolocation: 0 0 0 0 000' -H 'Cache-Control: no-cache'
 

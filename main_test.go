@@ -88,23 +88,32 @@ func start(t *testing.T, args ...string) *exporter {
 // get returns the body of an answer with status 200.
 func get(t *testing.T, url string, headers ...string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	body, err := fetch(t.Context(), url, headers...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return body
+}
+
+// fetch is get for other goroutines than the test's.
+func fetch(ctx context.Context, url string, headers ...string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s: status %d, %v: %s", url, response.StatusCode, err, body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: status %d: %s", url, response.StatusCode, body)
 	}
-	return string(body)
+	return string(body), err
 }
 
 func post(t *testing.T, url string) int {

@@ -25,7 +25,7 @@ func TestDemoShowsWhatTheSimulatedAPIHolds(t *testing.T) {
 	metricsURL := e.stdout.find(t, `metrics +(\S+)`)
 	statusURL := e.stdout.find(t, `status page +(\S+)`)
 	api := e.stdout.find(t, `simulated API +(\S+)`)
-	contextFile := e.stdout.find(t, `session_context.token (\S+)\)`)
+	contextFile := e.stdout.find(t, `/p' (\S+) \| tail`)
 	if key := e.stdout.find(t, `its API key +(\S+)`); !strings.HasPrefix(key, "sandbox_") {
 		t.Errorf("the API key is %s, want one of the sandbox", key)
 	}
@@ -239,7 +239,7 @@ func TestReloadDuringARegistrationRegistersOnce(t *testing.T) {
 	})
 	folder := t.TempDir()
 	e := start(t, "--config.file="+writeConfig(t, folder, baseURL, 4711), "--web.enable-lifecycle")
-	go get(t, e.url+"/metrics")
+	go func() { _, _ = fetch(t.Context(), e.url+"/metrics") }() // begins the registration
 	<-registering
 	text, err := os.ReadFile(filepath.Join(folder, "config.yml"))
 	if err != nil {
@@ -271,7 +271,13 @@ func TestShutdownLetsAScrapeEnd(t *testing.T) {
 	})
 	e := start(t, "--config.file="+writeConfig(t, t.TempDir(), baseURL, 4711))
 	scraped := make(chan string)
-	go func() { scraped <- get(t, e.url+"/metrics") }()
+	go func() {
+		text, err := fetch(t.Context(), e.url+"/metrics")
+		if err != nil {
+			text = err.Error()
+		}
+		scraped <- text
+	}()
 	<-asked
 	stopped := make(chan int)
 	go func() { stopped <- e.stop() }()

@@ -37,6 +37,7 @@ func TestDeviceServerWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 		"unsigned answer":      {bunqtest.Options{}, http.StatusOK},
 		"maintenance":          {bunqtest.Options{}, 491},
 		"gateway's patience":   {bunqtest.Options{}, http.StatusRequestTimeout},
+		"no look before":       {bunqtest.Options{BareInstallationRefused: true}, http.StatusBadGateway},
 		"own in the list only": {bunqtest.Options{OwnInstallationOnly: true, InstallationTokenReads: bunqtest.ReadsList}, http.StatusBadGateway},
 	} {
 		for _, restart := range []bool{false, true} {
@@ -97,7 +98,7 @@ func TestRegistrationThatWasNeverSentIsSentAgainWithoutALook(t *testing.T) {
 		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
 		config := newConfig(t, api)
 		unreachable := config
-		unreachable.Transport = transportFunc(func(r *http.Request) (*http.Response, error) {
+		unreachable.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "/device-server") {
 				return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 			}
@@ -108,10 +109,6 @@ func TestRegistrationThatWasNeverSentIsSentAgainWithoutALook(t *testing.T) {
 		mustRead(t, newClient(t, config))
 	})
 }
-
-type transportFunc func(*http.Request) (*http.Response, error)
-
-func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestRefusedRegistrationIsSentAgainWithoutALook(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package bunq
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/tls"
@@ -58,8 +59,9 @@ type Client struct {
 
 // New returns a client. It reads no file and sends nothing: the first reading does.
 func New(config Config) (*Client, error) {
+	config.BaseURL = cmp.Or(config.BaseURL, config.Environment.BaseURL())
 	if config.BaseURL == "" {
-		config.BaseURL = config.Environment.BaseURL()
+		return nil, fmt.Errorf("the environment %q is neither production nor sandbox", config.Environment)
 	}
 	base, err := url.Parse(config.BaseURL)
 	if err != nil || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {

@@ -32,7 +32,7 @@ func Operations() []Operation {
 type Call struct {
 	Operation
 	StatusCode int           // of HTTP; 0 without an answer
-	Duration   time.Duration // from the request to the end of the answer's body
+	Duration   time.Duration // from the request to the answer, verified and read
 	RequestID  string        // X-Bunq-Client-Request-Id: the UUID that was sent
 	ResponseID string        // X-Bunq-Client-Response-Id: the UUID that bunq's support asks for; may be empty
 	Warning    string        // X-Bunq-Warning: bunq's own text; usually empty

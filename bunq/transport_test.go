@@ -164,13 +164,20 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestBaseURLThatIsNoAddressIsRefused(t *testing.T) {
+func TestUnusableAddressIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, config := range []bunq.Config{
-		{}, {Environment: "staging"}, {BaseURL: "api.bunq.com/v1"}, {BaseURL: "/v1"}, {BaseURL: "http://[::1"}, {BaseURL: "https://"}, {BaseURL: "https:// /"},
+	const notURL = "the base URL is not an address such as https://api.bunq.com/v1"
+	for config, want := range map[*bunq.Config]string{
+		{}:                            `the environment "" is neither production nor sandbox`,
+		{Environment: "staging"}:      `the environment "staging" is neither production nor sandbox`,
+		{BaseURL: "api.bunq.com/v1"}:  notURL,
+		{BaseURL: "/v1"}:              notURL,
+		{BaseURL: "http://[::1"}:      notURL,
+		{BaseURL: "https://"}:         notURL,
+		{BaseURL: "https:// /"}:       notURL,
+		{BaseURL: "https://host?a=b"}: notURL,
 	} {
-		client, err := bunq.New(config)
-		const want = "the base URL is not an address such as https://api.bunq.com/v1"
+		client, err := bunq.New(*config)
 		if err == nil || err.Error() != want || client != nil {
 			t.Errorf("%q: the error is %v, want %s", config.BaseURL, err, want)
 		}

@@ -36,7 +36,7 @@ func newCallMetrics(account string) *callMetrics {
 		}, []string{"method", "endpoint", "reason"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:        "bunq_api_request_duration_seconds",
-			Help:        "Time from an API call's request to the end of its answer. Exemplars: X-Bunq-Client-Request-Id and X-Bunq-Client-Response-Id, for bunq's support.",
+			Help:        "Time from an API call's request to its answer, verified and read. Exemplars: X-Bunq-Client-Request-Id and X-Bunq-Client-Response-Id, for bunq's support.",
 			ConstLabels: labels,
 			Buckets:     durationBuckets,
 

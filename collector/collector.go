@@ -23,7 +23,7 @@ var (
 	scrapeDurationDesc = newDesc("bunq_scrape_duration_seconds",
 		"Time that reading this account's device servers took in this scrape.")
 	lastSuccessDesc = newDesc("bunq_last_success_timestamp_seconds",
-		"When bunq last answered for this account's device servers, as Unix time; absent until it first does.")
+		"End of the last scrape in which bunq answered for this account's device servers, as Unix time; absent before the first.")
 	deviceServerUpDesc = newDesc("bunq_device_server_up",
 		"1 if this device server was read in this scrape.", "id")
 	statusDesc = newDesc("bunq_device_server_status",

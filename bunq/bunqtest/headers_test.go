@@ -15,7 +15,7 @@ func TestRequestsWithoutAValidMandatoryHeaderAreRefused(t *testing.T) {
 		"Cache-Control":            {"max-age=0"},
 		"X-Bunq-Client-Request-Id": nil,
 		"X-Bunq-Language":          {"de_DE", "en", "EN_us"},
-		"X-Bunq-Region":            {"nl", "nl_NLD"},
+		"X-Bunq-Region":            {"nl", "nl_NLD", "xxxxx"},
 		"X-Bunq-Geolocation":       {"0 0 0 0", "0 0 0 0 00", "0 0 0 0 nl", "a b c d NL", "0 0 0 -1 000"},
 	}
 	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {

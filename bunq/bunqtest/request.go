@@ -23,10 +23,9 @@ type request struct {
 	address      string // that it comes from
 	body         []byte
 	installation *installation // that the token belongs to; nil for POST /installation
-	session      *session      // nil where the token is the installation's own
 }
 
-// handler does what an operation is for and returns the objects of the answer's Response array, or the answer whole.
+// handler does what an operation is for, and returns the answer's body.
 type handler func(*request) (any, *failure)
 
 func (s *Server) routes() *http.ServeMux {
@@ -60,20 +59,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, operation bunq.Operation, h handler) {
+	// Read and answered without the lock: a client that is slow at it holds up no other.
+	req := &request{Request: r, operation: operation}
+	failed := readBody(req)
+	var answer any
+	if failed == nil {
+		answer, failed = s.handle(req, h)
+	}
+	s.respond(w, r, answer, failed)
+}
+
+// handle applies the checks, in bunq's order, and then does what the request is for.
+func (s *Server) handle(r *request, h handler) (any, *failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests[operation]++
-	req := &request{Request: r, operation: operation}
+	s.requests[r.operation]++
 	for _, check := range []func(*request) *failure{
-		s.checkAddress, s.checkLimit, checkHeaders, readBody, s.checkToken, checkRequestID, s.checkSignature,
+		s.checkAddress, s.checkLimit, checkHeaders, s.checkToken, checkRequestID, s.checkSignature,
 	} {
-		if failed := check(req); failed != nil {
-			s.respond(w, r, nil, failed)
-			return
+		if failed := check(r); failed != nil {
+			return nil, failed
 		}
 	}
-	answer, failed := h(req)
-	s.respond(w, r, answer, failed)
+	return h(r)
 }
 
 func (s *Server) checkAddress(r *request) *failure {
@@ -85,6 +93,8 @@ func (s *Server) checkAddress(r *request) *failure {
 	return nil
 }
 
+var region = regexp.MustCompile(`^[a-z]{2}_[A-Z]{2}$`)
+
 var geolocation = regexp.MustCompile(`^-?[\d.]+ -?[\d.]+ -?[\d.]+ [\d.]+ (\d{3}|[A-Z]{2})$`)
 
 // checkHeaders wants what bunq documents as mandatory. Request ids are UUIDs from most clients, but need not be.
@@ -94,7 +104,7 @@ func checkHeaders(r *request) *failure {
 		"Cache-Control":            func(v string) bool { return v == "no-cache" },
 		"X-Bunq-Client-Request-Id": func(v string) bool { return v != "" },
 		"X-Bunq-Language":          func(v string) bool { return v == "en_US" || v == "nl_NL" },
-		"X-Bunq-Region":            func(v string) bool { return len(v) == len("nl_NL") },
+		"X-Bunq-Region":            region.MatchString,
 		"X-Bunq-Geolocation":       geolocation.MatchString,
 	}
 	if r.Method == http.MethodPost {
@@ -139,11 +149,14 @@ func (s *Server) checkToken(r *request) *failure {
 	if s.options.UseExtendsSession {
 		open.expires = now().Add(open.user.SessionTimeout)
 	}
-	r.session, r.installation = open, open.installation
+	r.installation = open.installation
 	return nil
 }
 
 func (s *Server) checkInstallationToken(r *request) *failure {
+	if s.options.BareInstallationRefused && r.Method == http.MethodGet && r.installation.device == nil {
+		return s.unknownToken()
+	}
 	reads := s.options.InstallationTokenReads
 	if r.operation == bunq.ListDeviceServers && reads == ReadsNothing ||
 		r.operation == bunq.ReadDeviceServer && reads != ReadsListAndOne {

@@ -21,15 +21,16 @@ import (
 type Options struct {
 	Environment bunq.Environment // whose keys are taken; "": sandbox
 
-	InstallationTokenReads Reads         // what an installation token may read, besides logging in
-	OwnInstallationOnly    bool          // the list holds the device servers of the installation, not all of the user's
-	UnknownTokenForbidden  bool          // an unknown token is answered 403, not 401
-	UseExtendsSession      bool          // a session ends that long after its last use, not after its start
-	RegistrationSigned     bool          // POST /device-server without a signature is refused
-	OlderSignatures        bool          // answers are signed over status and headers too
-	ErrorsSigned           bool          // answers from 400 on are signed, but for 429, 491 and 5xx
-	RetryAfter             bool          // a 429 says how long to wait
-	Penalty                time.Duration // after a 429, nothing is allowed for that long
+	InstallationTokenReads  Reads         // what an installation token may read, besides logging in
+	BareInstallationRefused bool          // an installation may read nothing before it has a device server
+	OwnInstallationOnly     bool          // the list holds the device servers of the installation, not all of the user's
+	UnknownTokenForbidden   bool          // an unknown token is answered 403, not 401
+	UseExtendsSession       bool          // a session ends that long after its last use, not after its start
+	RegistrationSigned      bool          // POST /device-server without a signature is refused
+	OlderSignatures         bool          // answers are signed over status and headers too
+	ErrorsSigned            bool          // answers from 400 on are signed, but for 429, 491 and 5xx
+	RetryAfter              bool          // a 429 says how long to wait
+	Penalty                 time.Duration // after a 429, nothing is allowed for that long
 
 	Unlimited bool // no rate limits, for tests and measurements of something else
 
