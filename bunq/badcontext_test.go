@@ -101,6 +101,10 @@ func TestReadingThatCannotBeginSaysWhy(t *testing.T) {
 			failure.Error(),
 		},
 		{
+			"registration without a description", contextWith(t, notRegistered), func(config *bunq.Config) { config.Description = "" },
+			"a device server needs a description to be registered with",
+		},
+		{
 			"login without the private key", contextWith(t, installationOnly), func(*bunq.Config) {},
 			"FILE holds no private key, so no login can be signed: leave the API key out to read with the installation alone, or name a whole context file",
 		},

@@ -30,7 +30,7 @@ type Config struct {
 	APIKey func() (string, error)
 
 	ContextFile  string   // made if it does not exist
-	Description  string   // of the device server that is registered when there is no context yet
+	Description  string   // of the device server that is registered when there is no context yet; needed for that
 	PermittedIPs []string // of that device server; none: the caller's address, as bunq sees it
 	UserAgent    string   // name/version of the calling program; bunq refuses requests without one
 

@@ -11,6 +11,9 @@ import (
 // register makes the installation's device server. That it is about to is written ahead: an attempt whose answer is lost
 // may have made it, and bunq keeps each one for ever.
 func (c *Client) register(ctx context.Context, apiKey string) error {
+	if c.config.Description == "" {
+		return errors.New("a device server needs a description to be registered with")
+	}
 	known := c.current()
 	if known.requested != "" {
 		id, err := c.findOwn(ctx, known)
