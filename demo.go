@@ -37,7 +37,7 @@ func startDemo(ctx context.Context, address string) (*demo, error) {
 	}
 	d := &demo{
 		Demo:    api,
-		server:  &http.Server{Handler: api, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout},
+		server:  newServer(api),
 		baseURL: "http://" + reachable(listener.Addr()) + "/v1",
 		folder:  folder,
 	}

@@ -258,6 +258,17 @@ func TestReloadDuringARegistrationRegistersOnce(t *testing.T) {
 	}
 }
 
+func TestNoClientCanHoldAServerForEver(t *testing.T) {
+	server := newServer(nil)
+	for name, limit := range map[string]time.Duration{
+		"ReadHeaderTimeout": server.ReadHeaderTimeout, "ReadTimeout": server.ReadTimeout, "WriteTimeout": server.WriteTimeout, "IdleTimeout": server.IdleTimeout,
+	} {
+		if limit <= 0 || limit > 5*time.Minute {
+			t.Errorf("%s is %s", name, limit)
+		}
+	}
+}
+
 func TestShutdownLetsAScrapeEnd(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	_, baseURL := newAPI(t, func(api http.Handler) http.Handler {

@@ -24,7 +24,7 @@ import (
 	"bunq_exporter/web"
 )
 
-// The time limits of the exporter's own server. A scrape replaces writeTimeout by one of its own.
+// The time limits of the servers: the exporter's, and the demo's. A scrape replaces writeTimeout by one of its own.
 const (
 	readTimeout     = 10 * time.Second // requests have no body to speak of
 	writeTimeout    = 30 * time.Second // pages are made at once; the rest is a slow network
@@ -39,18 +39,12 @@ func serve(ctx context.Context, o options, watched *watch, announce func(net.Add
 		_ = level.Error(logger).Log("msg", "Cannot start", "err", err)
 		return exitUsage
 	}
+	server := newServer(handler)
+	server.ErrorLog = stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0)
 	var once sync.Once
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0),
-		BaseContext: func(l net.Listener) context.Context {
-			once.Do(func() { announce(l.Addr()) })
-			return context.Background() // not ctx: a scrape under way ends by itself
-		},
+	server.BaseContext = func(l net.Listener) context.Context {
+		once.Do(func() { announce(l.Addr()) })
+		return context.Background() // not ctx: a scrape under way ends by itself
 	}
 	_ = level.Info(logger).Log("msg", "Starting bunq_exporter", "version", programVersion(), "build", version.BuildContext())
 	failed := make(chan error, 1)
@@ -68,6 +62,16 @@ func serve(ctx context.Context, o options, watched *watch, announce func(net.Add
 		case <-ctx.Done():
 			return shutDown(handler, server, failed, logger)
 		}
+	}
+}
+
+func newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
 	}
 }
 
