@@ -92,35 +92,37 @@ func TestRequestThatNeverReachedBunqIsSentAgain(t *testing.T) {
 	})
 }
 
-func TestRegistrationThatWasNeverSentIsSentAgainWithoutALook(t *testing.T) {
+func TestRegistrationThatCertainlyMadeNothingIsSentAgainWithoutALook(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
-		config := newConfig(t, api)
-		unreachable := config
-		unreachable.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-			if strings.HasSuffix(r.URL.Path, "/device-server") {
-				return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
-			}
-			return config.Transport.RoundTrip(r)
+	for name, test := range map[string]struct {
+		fail func(*bunq.Config)
+		want bunq.Reason
+	}{
+		"refused": {func(config *bunq.Config) {
+			config.APIKey = func() (string, error) { return "sandbox_wrong", nil }
+		}, bunq.ReasonCredentials},
+		"never sent": {func(config *bunq.Config) {
+			api := config.Transport
+			config.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/device-server") {
+					return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+				}
+				return api.RoundTrip(r)
+			})
+		}, bunq.ReasonNetwork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := newConfig(t, newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}))
+				failing := config
+				test.fail(&failing)
+				_, err := list(t.Context(), newClient(t, failing))
+				expectReason(t, err, test.want)
+				mustRead(t, newClient(t, config))
+			})
 		})
-		_, err := list(t.Context(), newClient(t, unreachable))
-		expectReason(t, err, bunq.ReasonNetwork)
-		mustRead(t, newClient(t, config))
-	})
-}
-
-func TestRefusedRegistrationIsSentAgainWithoutALook(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
-		config := newConfig(t, api)
-		wrong := config
-		wrong.APIKey = func() (string, error) { return "sandbox_wrong", nil }
-		_, err := list(t.Context(), newClient(t, wrong))
-		expectReason(t, err, bunq.ReasonCredentials)
-		mustRead(t, newClient(t, config))
-	})
+	}
 }
 
 func TestWhereBunqDoesNotLetTheInstallationLookAPersonMust(t *testing.T) {
