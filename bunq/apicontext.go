@@ -2,6 +2,7 @@ package bunq
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
@@ -181,27 +182,34 @@ func (c *apiContext) with(values map[string]any) (*apiContext, error) {
 	return contextOf(document)
 }
 
-// withInstallation returns a context that begins anew with an installation, and the public key in bunq's form. Before
-// bunq has answered, the answer is empty.
-func (c *apiContext) withInstallation(apiKey string, key *rsa.PrivateKey, answer installationAnswer) (*apiContext, string, error) {
+// newInstallation returns an installation to be: a fresh key pair, without what bunq will answer.
+func newInstallation() (installationJSON, error) {
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return installationJSON{}, fmt.Errorf("making a key pair: %w", err)
+	}
 	private, err := encodePrivateKey(key)
 	if err != nil {
-		return nil, "", fmt.Errorf("encoding the private key: %w", err)
+		return installationJSON{}, fmt.Errorf("encoding the private key: %w", err)
 	}
 	public, err := encodePublicKey(&key.PublicKey)
 	if err != nil {
-		return nil, "", fmt.Errorf("encoding the public key: %w", err)
+		return installationJSON{}, fmt.Errorf("encoding the public key: %w", err)
 	}
-	begun, err := c.with(map[string]any{
+	return installationJSON{PrivateKeyClient: private, PublicKeyClient: public}, nil
+}
+
+// withInstallation returns a context that begins anew with an installation, made at the time given in bunq's words.
+func (c *apiContext) withInstallation(apiKey string, installation installationJSON, created string) (*apiContext, error) {
+	return c.with(map[string]any{
 		environmentKey:  strings.ToUpper(string(c.environment)),
 		apiKeyKey:       apiKey,
-		installationKey: installationJSON{answer.token, private, public, answer.serverKey},
-		installedKey:    answer.created,
+		installationKey: installation,
+		installedKey:    created,
 		sessionKey:      nil,
 		deviceServerKey: 0,
 		requestedKey:    nil,
 	})
-	return begun, public, err
 }
 
 // withSession returns the context with a session in place of any earlier one, as the SDKs keep it.

@@ -207,23 +207,24 @@ func nextOlder(olderURL *string, older int64) (int64, error) {
 
 // read makes an authenticated GET, once more with a new session if bunq refuses the one at hand.
 func (c *Client) read(ctx context.Context, x exchange) error {
-	refused := ""
-	var refusal error
-	for {
-		known, token, err := c.authenticate(ctx, refused)
-		if refused != "" && errors.Is(err, errTooSoon) {
-			return refusal // a fresh session is refused as well: what bunq said is the news
-		}
-		if err != nil {
-			return err
-		}
-		x.token, x.server = token, known.serverKey
-		err = c.do(ctx, x)
-		var apiError *Error
-		expired := errors.As(err, &apiError) && apiError.Reason == ReasonUnauthorized
-		if !expired || refused != "" || token == known.token {
-			return err
-		}
-		refused, refusal = token, err
+	session, refusal := c.readOnce(ctx, x, "")
+	if session == "" || ReasonOf(refusal) != ReasonUnauthorized {
+		return refusal
 	}
+	_, err := c.readOnce(ctx, x, session)
+	if errors.Is(err, errTooSoon) {
+		return refusal // a fresh session is refused as well: what bunq said is the news
+	}
+	return err
+}
+
+// readOnce makes a GET with another session than the refused one, and returns the token of that session: "" if there is
+// none, be it that bunq was not asked or that it was asked with the installation's token.
+func (c *Client) readOnce(ctx context.Context, x exchange, refused string) (session string, err error) {
+	known, err := c.authenticate(ctx, refused)
+	if err != nil {
+		return "", err
+	}
+	x.token, x.server = cmp.Or(known.session.token, known.token), known.serverKey
+	return known.session.token, c.do(ctx, x)
 }

@@ -71,6 +71,15 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ReasonOf returns the reason of an API error anywhere in err's tree, or "" if there is none.
+func ReasonOf(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
 // transportError classifies what net/http returns in place of an answer.
 func transportError(err error) *Error {
 	var timeout net.Error

@@ -2,8 +2,6 @@ package bunq
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,27 +42,28 @@ func (c *Client) handshake(ctx context.Context, apiKey, refused string) error {
 // install makes an installation for a fresh key pair. The file is written first, so that one that cannot be written is
 // found out before anything is sent.
 func (c *Client) install(ctx context.Context, apiKey string) error {
-	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	installation, err := newInstallation()
 	if err != nil {
-		return fmt.Errorf("making a key pair: %w", err)
+		return err
 	}
-	var answer installationAnswer
-	planned, public, err := c.current().withInstallation(apiKey, key, answer)
+	planned, err := c.current().withInstallation(apiKey, installation, "")
 	if err != nil {
 		return err
 	}
 	if err := c.keep(planned); err != nil {
 		return err
 	}
+	var answer installationAnswer
 	if err := c.do(ctx, exchange{
 		Operation: CreateInstallation,
 		path:      "installation",
-		body:      map[string]string{"client_public_key": public},
+		body:      map[string]string{"client_public_key": installation.PublicKeyClient},
 		decode:    answer.decode, // not verified: the key to verify it with comes in it
 	}); err != nil {
 		return err
 	}
-	made, _, err := planned.withInstallation(apiKey, key, answer)
+	installation.Token, installation.PublicKeyServer = answer.token, answer.serverKey
+	made, err := planned.withInstallation(apiKey, installation, answer.created)
 	if err != nil {
 		return err
 	}
@@ -86,8 +85,7 @@ func (c *Client) logIn(ctx context.Context, apiKey, refused string) error {
 	}
 	if !known.registered {
 		err := c.register(ctx, apiKey)
-		var apiError *Error
-		if errors.As(err, &apiError) && apiError.Reason == ReasonCredentials {
+		if ReasonOf(err) == ReasonCredentials {
 			c.lastLogin, c.lastErr = time.Now(), err
 		}
 		if err != nil {

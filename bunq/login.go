@@ -34,29 +34,20 @@ func (c *Client) current() *apiContext {
 	return c.context
 }
 
-// authenticate returns the context and the token to read with, after whatever is still missing of the handshake. A
-// token that bunq has refused is not returned again. Without an API key it is the installation's token.
-func (c *Client) authenticate(ctx context.Context, refused string) (*apiContext, string, error) {
+// authenticate returns a context to read with, after whatever is still missing of the handshake. Its session is another
+// than the one that bunq has refused; without an API key it has none, and the installation's token is to be used.
+func (c *Client) authenticate(ctx context.Context, refused string) (*apiContext, error) {
 	select {
 	case c.login <- struct{}{}:
 		defer func() { <-c.login }()
 	case <-ctx.Done():
-		return nil, "", fmt.Errorf("waiting for a login under way: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting for a login under way: %w", ctx.Err())
 	}
 	known, err := c.load()
-	if err != nil {
-		return nil, "", err
+	if err != nil || known.usable(sessionLeeway, refused) {
+		return known, err
 	}
-	if !known.usable(sessionLeeway, refused) {
-		known, err = c.renew(ctx, known, refused)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	if known.session.token == "" {
-		return known, known.token, nil
-	}
-	return known, known.session.token, nil
+	return c.renew(ctx, known, refused)
 }
 
 // renew returns a context with a session other than the refused one, or without any if there is no API key. A session
@@ -136,13 +127,14 @@ func (c *Client) load() (*apiContext, error) {
 func (c *Client) reread() (*apiContext, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known, err := readContext(c.config.ContextFile, c.config.Environment)
-	switch {
-	case c.unsaved != nil:
+	if c.unsaved != nil {
 		return c.context, nil
-	case err != nil:
+	}
+	known, err := readContext(c.config.ContextFile, c.config.Environment)
+	if err != nil {
 		return nil, err
-	case known.document != nil:
+	}
+	if known.document != nil {
 		c.context = known
 	}
 	return c.context, nil

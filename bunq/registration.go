@@ -57,8 +57,7 @@ func (c *Client) findOwn(ctx context.Context, known *apiContext) (int64, error) 
 		return c.do(ctx, x)
 	})
 	for page, err := range pages {
-		var apiError *Error
-		if errors.As(err, &apiError) && apiError.Reason == ReasonUnauthorized {
+		if ReasonOf(err) == ReasonUnauthorized {
 			return 0, fmt.Errorf("it is not known whether bunq has made the device server %q, and bunq does not let this "+
 				"installation look: if the bunq app shows it, write its id into %s as %s, else move that file away and restart "+
 				"to begin anew: %w", known.requested, c.config.ContextFile, deviceServerKey, err)

@@ -189,14 +189,20 @@ func TestKeyThatIsRefusedAtTheRegistrationIsNotShownMoreThanTwiceAMinute(t *test
 	})
 }
 
+// loggedInOnce returns a client with a session of ten minutes, whose further logins are answered as given.
+func loggedInOnce(t *testing.T, login http.HandlerFunc) *bunq.Client {
+	t.Helper()
+	api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
+	config := newConfig(t, api)
+	mustRead(t, newClient(t, config))
+	config.Transport = bunqtest.Transport(answering(api, bunq.CreateSessionServer, login))
+	return newClient(t, config)
+}
+
 func TestSessionThatHasNotEndedIsUsedWhileNoOtherCanBeHad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
-		config := newConfig(t, api)
-		mustRead(t, newClient(t, config))
-		config.Transport = bunqtest.Transport(answering(api, bunq.CreateSessionServer, failing(http.StatusServiceUnavailable, nil, "")))
-		client := newClient(t, config)
+		client := loggedInOnce(t, failing(http.StatusServiceUnavailable, nil, ""))
 		time.Sleep(9*time.Minute + 45*time.Second)
 		mustRead(t, client)
 		time.Sleep(15 * time.Second)
@@ -210,11 +216,7 @@ func TestSessionThatHasNotEndedIsUsedWhileNoOtherCanBeHad(t *testing.T) {
 func TestSessionThatHasNotEndedIsUsedWhileALoginHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
-		config := newConfig(t, api)
-		mustRead(t, newClient(t, config))
-		config.Transport = bunqtest.Transport(answering(api, bunq.CreateSessionServer, hanging))
-		client := newClient(t, config)
+		client := loggedInOnce(t, hanging)
 		time.Sleep(9*time.Minute + 40*time.Second)
 		ctx, cancel := contextFor(t, 8*time.Second)
 		defer cancel()

@@ -16,18 +16,24 @@ import (
 	"bunq_exporter/bunq"
 )
 
-func TestReadingsShareOneConnection(t *testing.T) {
-	t.Parallel()
+// countConnections returns a client of the API over the network, and how many connections that has taken.
+func countConnections(t *testing.T, api http.Handler) (*bunq.Client, *atomic.Int64) {
+	t.Helper()
 	var connections atomic.Int64
-	server := httptest.NewUnstartedServer(signed(http.StatusOK, `{"Response":[`+item(7)+`]}`))
+	server := httptest.NewUnstartedServer(api)
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
 		}
 	}
 	server.Start()
-	defer server.Close()
-	client := overNetwork(t, server)
+	t.Cleanup(server.Close)
+	return overNetwork(t, server), &connections
+}
+
+func TestReadingsShareOneConnection(t *testing.T) {
+	t.Parallel()
+	client, connections := countConnections(t, signed(http.StatusOK, `{"Response":[`+item(7)+`]}`))
 	for range 20 {
 		if _, err := client.DeviceServer(t.Context(), 7); err != nil {
 			t.Fatal(err)
@@ -41,16 +47,7 @@ func TestReadingsShareOneConnection(t *testing.T) {
 
 func TestErrorsDoNotCostAConnection(t *testing.T) {
 	t.Parallel()
-	var connections atomic.Int64
-	server := httptest.NewUnstartedServer(failing(http.StatusBadGateway, nil, strings.Repeat("<br>", 10_000)))
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			connections.Add(1)
-		}
-	}
-	server.Start()
-	defer server.Close()
-	client := overNetwork(t, server)
+	client, connections := countConnections(t, failing(http.StatusBadGateway, nil, strings.Repeat("<br>", 10_000)))
 	for range 5 {
 		_, err := client.DeviceServer(t.Context(), 7)
 		expectReason(t, err, bunq.ReasonServer)

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -82,11 +81,10 @@ func (a *Account) readOneByOne(ctx context.Context, r *Reading, missing map[int6
 			continue
 		}
 		d, err := a.client.DeviceServer(ctx, id)
-		var apiError *bunq.Error
 		switch {
 		case err == nil:
 			r.DeviceServers[id] = d
-		case !errors.As(err, &apiError) || apiError.Reason != bunq.ReasonNotFound:
+		case bunq.ReasonOf(err) != bunq.ReasonNotFound:
 			return err
 		}
 	}

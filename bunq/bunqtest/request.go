@@ -75,7 +75,7 @@ func (s *Server) handle(r *request, h handler) (any, *failure) {
 	defer s.mu.Unlock()
 	s.requests[r.operation]++
 	for _, check := range []func(*request) *failure{
-		s.checkAddress, s.checkLimit, checkHeaders, s.checkToken, checkRequestID, s.checkSignature,
+		checkAddress, s.checkLimit, checkHeaders, s.checkToken, checkRequestID, s.checkSignature,
 	} {
 		if failed := check(r); failed != nil {
 			return nil, failed
@@ -84,7 +84,7 @@ func (s *Server) handle(r *request, h handler) (any, *failure) {
 	return h(r)
 }
 
-func (s *Server) checkAddress(r *request) *failure {
+func checkAddress(r *request) *failure {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return &failure{status: http.StatusInternalServerError, description: "The address of the client is unknown."}
