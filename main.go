@@ -98,8 +98,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return check(o, stdout, stderr)
 	}
 	logger, toolkitLogger := newLoggers(o, stderr)
-	if err := toolkit.Validate(*o.web.WebConfigFile); err != nil {
-		_, _ = fmt.Fprintf(stderr, "%s: %s\n", *o.web.WebConfigFile, err)
+	if err := checkWebConfig(o); err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
 	load := func() (*config.Config, error) { return config.Load(o.configFile) }
@@ -125,15 +125,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // check is --config.check.
 func check(o options, stdout, stderr io.Writer) int {
 	_, err := config.Load(o.configFile)
-	if webErr := toolkit.Validate(*o.web.WebConfigFile); webErr != nil {
-		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
-	}
-	if err != nil {
+	if err := errors.Join(err, checkWebConfig(o)); err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
 		return exitFailed
 	}
 	_, _ = fmt.Fprintf(stdout, "SUCCESS: %s is valid\n", o.configFile)
 	return exitOK
+}
+
+func checkWebConfig(o options) error {
+	if err := toolkit.Validate(*o.web.WebConfigFile); err != nil {
+		return fmt.Errorf("%s: %w", *o.web.WebConfigFile, err)
+	}
+	return nil
 }
 
 // newLoggers returns one log in two forms: go-kit's for the exporter, slog's for the toolkit, which adds time and caller

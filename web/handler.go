@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,24 +44,22 @@ var pathPattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 // New returns the handler of all routes. An unusable telemetry path is an error.
 func New(options Options) (*Handler, error) {
 	h := &Handler{Options: options, mux: http.NewServeMux()}
-	routes := map[string]http.HandlerFunc{
-		"/probe":     h.probe,
-		"/sd":        h.discovery,
-		"/status":    h.status,
-		"/-/healthy": h.healthy,
-		"/-/ready":   h.ready,
-		"/-/reload":  nil, // below: it is a POST
+	usable := pathPattern.MatchString(options.TelemetryPath)
+	for pattern, route := range map[string]http.HandlerFunc{
+		"GET /probe":     h.probe,
+		"GET /sd":        h.discovery,
+		"GET /status":    h.status,
+		"GET /-/healthy": h.healthy,
+		"GET /-/ready":   h.ready,
+		"POST /-/reload": h.reload,
+	} {
+		usable = usable && !strings.HasSuffix(pattern, " "+options.TelemetryPath)
+		h.mux.HandleFunc(pattern, route)
 	}
-	if _, taken := routes[options.TelemetryPath]; taken || !pathPattern.MatchString(options.TelemetryPath) {
+	if !usable {
 		return nil, fmt.Errorf("the telemetry path %q is not usable: it must look like /metrics and be no path that "+
 			"the exporter needs for something else", options.TelemetryPath)
 	}
-	for path, route := range routes {
-		if route != nil {
-			h.mux.HandleFunc("GET "+path, route)
-		}
-	}
-	h.mux.HandleFunc("POST /-/reload", h.reload)
 	h.mux.Handle("GET "+options.TelemetryPath, h.instrumented(http.HandlerFunc(h.metrics)))
 	landing, err := h.landingPage()
 	if err != nil {
