@@ -58,7 +58,7 @@ func serve(ctx context.Context, o options, watched *watch, announce func(net.Add
 			_ = level.Error(logger).Log("msg", "Cannot serve", "err", err)
 			return exitFailed
 		case <-reloads:
-			go func() { _ = watched.reloadAndLog() }() // may wait for a login; a shutdown must not
+			_ = watched.reloadAndLog()
 		case <-ctx.Done():
 			return shutDown(handler, server, failed, logger)
 		}

@@ -79,25 +79,22 @@ func (w *watch) replace() (count int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	leaving := map[string]*collector.Account{}
+	before := map[string]*collector.Account{}
 	for _, a := range w.current() {
-		leaving[a.Name()] = a
+		before[a.Name()] = a
 	}
 	configured := map[string]config.Account{}
 	var accounts []*collector.Account
 	for _, c := range loaded.Accounts {
-		account := leaving[c.Name]
-		if account != nil && sameAccount(c, w.configured[c.Name]) {
-			delete(leaving, c.Name)
-		} else if account, err = w.newAccount(c); err != nil {
-			return 0, err
+		account := before[c.Name]
+		if account == nil || !sameAccount(c, w.configured[c.Name]) {
+			if account, err = w.newAccount(c); err != nil {
+				return 0, err
+			}
 		}
 		configured[c.Name] = c
 		accounts = append(accounts, account)
 		count += len(c.DeviceServers)
-	}
-	for _, a := range leaving { // or two would register with one context file
-		a.Close()
 	}
 	for _, a := range accounts {
 		a.Watch(configured[a.Name()].DeviceServers)

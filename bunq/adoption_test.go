@@ -85,7 +85,15 @@ func TestRequestThatNeverReachedBunqIsSentAgain(t *testing.T) {
 		down.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, failing(http.StatusBadGateway, nil, "")))
 		_, err := list(t.Context(), newClient(t, down))
 		expectReason(t, err, bunq.ReasonServer)
-		mustRead(t, newClient(t, config))
+		client := newClient(t, config)
+		for range 4 { // bunq may still be at work on it
+			_, err := list(t.Context(), client)
+			if want := `bunq may still be making the device server "bunq_exporter": it is looked for on each scrape, and asked for anew from 2000-01-01 00:01:00 UTC on`; err == nil || err.Error() != want {
+				t.Errorf("the error is %v, want %s", err, want)
+			}
+			time.Sleep(15 * time.Second)
+		}
+		mustRead(t, client)
 		if got := len(api.DeviceServers()); got != 3+1 {
 			t.Errorf("%d device servers, want the three and one more", got)
 		}
@@ -125,26 +133,53 @@ func TestRegistrationThatCertainlyMadeNothingIsSentAgainWithoutALook(t *testing.
 	}
 }
 
-func TestWhereBunqDoesNotLetTheInstallationLookAPersonMust(t *testing.T) {
+// Without a device server of its installation bunq opens no session, so one that is opened tells that there is one.
+func TestWhereBunqDoesNotLetTheInstallationLookALoginFindsTheDeviceServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
 		config := newConfig(t, api)
 		config.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, lost(api, http.StatusBadGateway)))
+		_, err := list(t.Context(), newClient(t, config))
+		expectReason(t, err, bunq.ReasonServer)
+		client := newClient(t, config)
+		mustRead(t, client)
+		if got, want := client.Login().DeviceServerID, api.DeviceServers()[0].ID; got != want {
+			t.Errorf("own device server is %d, want %d", got, want)
+		}
+		if got := api.Requests(bunq.CreateDeviceServer); got != 1 {
+			t.Errorf("registered %d times, want once", got)
+		}
+	})
+}
+
+func TestWhereBunqLetsTheInstallationNeitherLookNorLogInAPersonMustDecide(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing})
+		config := newConfig(t, api)
+		config.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
+			lost(api, http.StatusBadGateway)(w, r)
+			api.SetStatus(api.DeviceServers()[0].ID, bunq.StatusNeedsConfirmation)
+		}))
 		client := newClient(t, config)
 		_, err := list(t.Context(), client)
 		expectReason(t, err, bunq.ReasonServer)
 		for range 2 {
 			time.Sleep(time.Minute)
 			_, err = list(t.Context(), client)
-			expectReason(t, err, bunq.ReasonUnauthorized)
-			for _, want := range []string{`it is not known whether bunq has made the device server "bunq_exporter"`, config.ContextFile, "device_server_id", "move that file away"} {
+			if state := client.Login().State; state != bunq.LoginUnknown {
+				t.Errorf("the login state is %s", state)
+			}
+			for _, want := range []string{`it is not known whether bunq has made the device server "bunq_exporter"`, config.ContextFile, "device_server_id", "make it ACTIVE there", "move that file away"} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("the error lacks %q: %v", want, err)
 				}
 			}
 		}
 		editContext(t, config, changes{"device_server_id": api.DeviceServers()[0].ID})
+		api.SetStatus(api.DeviceServers()[0].ID, bunq.StatusActive)
+		time.Sleep(5 * time.Minute)
 		mustRead(t, client) // without a restart
 		if got := api.Requests(bunq.CreateDeviceServer); got != 1 {
 			t.Errorf("registered %d times, want once", got)
@@ -167,6 +202,7 @@ func TestLoginThatTakesLongerThanAReadingSucceeds(t *testing.T) {
 			if i == 0 && err == nil || i > 0 && err != nil {
 				t.Errorf("reading %d: the error is %v, want one for the first alone", i, err)
 			}
+			time.Sleep(2 * time.Second)
 		}
 		if got := api.Sessions(); got != 1 {
 			t.Errorf("%d sessions, want 1", got)

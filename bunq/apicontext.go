@@ -7,14 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/google/renameio/v2"
 )
 
 // apiContext is what is kept of the handshake, in the JSON layout that bunq's SDKs share. It is never changed: a step
@@ -29,11 +24,18 @@ type apiContext struct {
 	token          string          // of the installation; "" before there is one
 	privateKey     *rsa.PrivateKey // nil in a context that was stripped of it
 	serverKey      *rsa.PublicKey
-	installed      time.Time // when, by bunq's clock; zero if unknown
-	requested      string    // the description of the device server that bunq may have been asked for; "" if it was not
-	registered     bool      // whether the installation has its device server
-	deviceServerID int64     // 0 if unknown: the SDKs do not keep it
+	installed      time.Time     // when, by bunq's clock; zero if unknown
+	requested      *registration // that bunq may have been asked for; nil if it was not
+	registered     bool          // whether the installation has its device server
+	deviceServerID int64         // 0 if unknown: the SDKs do not keep it
+	tried          time.Time     // when bunq was last asked for a session, by this clock; zero if unknown
 	session        session
+}
+
+// registration is a request for a device server.
+type registration struct {
+	Description string    `json:"description"`
+	Time        time.Time `json:"time"` // of this clock
 }
 
 // session is an open session; its zero value is none.
@@ -42,12 +44,7 @@ type session struct {
 	expiry time.Time
 }
 
-// usable reports whether there is a session that lasts for the time given, and that bunq has not refused.
-func (c *apiContext) usable(d time.Duration, refused string) bool {
-	return c.session.token != "" && c.session.token != refused && time.Until(c.session.expiry) > d
-}
-
-// The keys of the document. The last three are ours alone. A device_server_id of 0 says that there is none yet.
+// The keys of the document. The last four are ours alone. A device_server_id of 0 says that there is none yet.
 const (
 	environmentKey  = "environment_type"
 	apiKeyKey       = "api_key"
@@ -56,6 +53,7 @@ const (
 	deviceServerKey = "device_server_id"
 	requestedKey    = "device_server_requested"
 	installedKey    = "installation_created"
+	triedKey        = "session_requested"
 )
 
 type installationJSON struct {
@@ -68,30 +66,6 @@ type installationJSON struct {
 // expiryLayout is the SDKs' format of expiry_time: the writer's local time, without a zone.
 const expiryLayout = "2006-01-02 15:04:05.000000"
 
-// readContext reads an API context file of ours or of an SDK. A file that does not exist is an empty context.
-func readContext(path string, environment Environment) (*apiContext, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &apiContext{environment: environment}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the API context: %w", err)
-	}
-	c, err := parseContext(text)
-	if err != nil {
-		return nil, fmt.Errorf("the API context file %s %w; put a backup in its place, or move it away to register "+
-			"a new device server (bunq keeps the old one on the account for ever)", path, err)
-	}
-	if c.environment == "" {
-		c.environment = environment
-	}
-	if c.environment != environment {
-		return nil, fmt.Errorf("the API context file %s is one for %s, but the environment is configured as %s: "+
-			"correct the environment, or name another context file", path, c.environment, environment)
-	}
-	return c, nil
-}
-
 func parseContext(text []byte) (*apiContext, error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // the C# SDK writes a byte order mark
 	var document map[string]json.RawMessage
@@ -103,12 +77,12 @@ func parseContext(text []byte) (*apiContext, error) {
 
 // contextOf reads the document. Its errors quote nothing: the document holds secrets.
 func contextOf(document map[string]json.RawMessage) (*apiContext, error) {
-	c := &apiContext{document: document, registered: true} // the SDKs write only after the whole handshake
+	c := &apiContext{document: document}
 	var environment, installed string
 	var installation installationJSON
 	for key, into := range map[string]any{
 		environmentKey: &environment, apiKeyKey: &c.apiKey, installationKey: &installation,
-		deviceServerKey: &c.deviceServerID, requestedKey: &c.requested, installedKey: &installed,
+		deviceServerKey: &c.deviceServerID, requestedKey: &c.requested, installedKey: &installed, triedKey: &c.tried,
 	} {
 		if value, ok := document[key]; ok && json.Unmarshal(value, into) != nil {
 			return nil, fmt.Errorf("holds something else under %s than bunq's SDKs or this program write there", key)
@@ -116,11 +90,16 @@ func contextOf(document map[string]json.RawMessage) (*apiContext, error) {
 	}
 	c.installed, _ = time.Parse(timeLayout, installed) // unknown where it cannot be read
 	c.environment = Environment(strings.ToLower(environment))
-	if _, ours := document[deviceServerKey]; ours {
-		c.registered = c.deviceServerID != 0
-	}
 	if err := c.readInstallation(installation); err != nil {
 		return nil, err
+	}
+	_, ours := document[deviceServerKey]
+	c.registered = c.token != "" && (!ours || c.deviceServerID != 0) // the SDKs write only after the whole handshake
+	// To install anew over what is left of a context would be to register anew.
+	_, installs := document[installationKey]
+	_, opens := document[sessionKey]
+	if c.token == "" && (c.deviceServerID != 0 || c.requested != nil || !ours && (installs || opens)) {
+		return nil, errors.New("has lost the installation's token")
 	}
 	if c.token != "" { // a session without bunq's key could only be used unverified
 		c.session = sessionOf(document[sessionKey])
@@ -221,34 +200,7 @@ func (c *apiContext) withSession(apiKey, token string, expiry time.Time, user se
 			"expiry_time": expiry.Local().Format(expiryLayout),
 			"user_id":     user.ID,
 			user.key:      user.raw,
+			user.phpKey:   user.raw,
 		},
 	})
-}
-
-// write puts the context into its file: whole or not at all, readable by its owner alone, indented as the Python SDK does.
-func (c *apiContext) write(path string) error {
-	text, err := json.MarshalIndent(c.document, "", "    ")
-	if err != nil {
-		return fmt.Errorf("encoding the API context: %w", err)
-	}
-	if err := replaceFile(path, append(text, '\n')); err != nil {
-		if cause := errors.Unwrap(err); cause != nil {
-			err = cause // without the name of the temporary file, which differs from try to try
-		}
-		return fmt.Errorf("keeping the API context: %s: %w: its folder must exist and be writable for this program", path, err)
-	}
-	return nil
-}
-
-// replaceFile is not renameio.WriteFile, which would keep the mode of a file that is open to others, as the SDKs' are.
-func replaceFile(path string, text []byte) error {
-	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Cleanup() }()
-	if _, err := file.Write(text); err != nil {
-		return err
-	}
-	return file.CloseAtomicallyReplace()
 }

@@ -44,6 +44,10 @@ func TestDamagedContextFileIsLeftAloneAndSaysWhatToDo(t *testing.T) {
 		{"api_key a number", contextWith(t, changes{"api_key": 7}), "holds something else under api_key than bunq's SDKs or this program write there"},
 		{"installation_context a string", contextWith(t, changes{"installation_context": "none"}), "holds something else under installation_context than bunq's SDKs or this program write there"},
 		{"device_server_id a string", contextWith(t, changes{"device_server_id": "7"}), "holds something else under device_server_id than bunq's SDKs or this program write there"},
+		{"a session without an installation", contextWith(t, changes{"installation_context": nil, "device_server_id": nil}), "has lost the installation's token"},
+		{"an installation without its token", contextWith(t, changes{"installation_context.token": nil, "device_server_id": nil}), "has lost the installation's token"},
+		{"a device server without an installation", contextWith(t, changes{"installation_context": nil, "session_context": nil}), "has lost the installation's token"},
+		{"a registration without an installation", `{"device_server_id":0,"device_server_requested":{"description":"mine","time":"2026-11-22T12:00:00Z"}}`, "has lost the installation's token"},
 		{"no server key", contextWith(t, changes{serverKey: nil}), "holds a public_key_server that is not an RSA public key in PEM"},
 		{"server key damaged", contextWith(t, changes{serverKey: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}), "holds a public_key_server that is not an RSA public key in PEM"},
 		{"server key of another kind", contextWith(t, changes{serverKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))}), "holds a public_key_server that is not an RSA public key in PEM"},
@@ -88,11 +92,11 @@ func TestReadingThatCannotBeginSaysWhy(t *testing.T) {
 		},
 		{
 			"neither a key nor a file", "", noKey,
-			"there is neither an API key nor an installation in FILE: provide an API key, or name the context file of an installation that exists",
+			"there is neither an API key nor a registered installation in FILE: provide an API key, or name the context file of an installation that exists",
 		},
 		{
 			"neither a key nor an installation", `{"environment_type":"SANDBOX"}`, noKey,
-			"there is neither an API key nor an installation in FILE: provide an API key, or name the context file of an installation that exists",
+			"there is neither an API key nor a registered installation in FILE: provide an API key, or name the context file of an installation that exists",
 		},
 		{
 			"key that cannot be read", contextWith(t, notLoggedIn), func(config *bunq.Config) {
@@ -119,11 +123,11 @@ func TestReadingThatCannotBeginSaysWhy(t *testing.T) {
 			if test.change != nil {
 				test.change(&config)
 			}
-			_, err := list(t.Context(), newClient(t, config))
+			err := loginError(t, newClient(t, config)) // some go on to read with the installation
 			if want := strings.ReplaceAll(test.want, "FILE", config.ContextFile); err == nil || err.Error() != want {
 				t.Errorf("the error is %v, want %s", err, want)
 			}
-			if requests, _ := api.seen(""); requests != nil {
+			if requests, _ := api.seen("POST"); requests != nil {
 				t.Errorf("it sent %q", requests)
 			}
 		})
@@ -140,7 +144,6 @@ func TestContextFileThatCannotBeWrittenIsFoundOutBeforeAnythingIsSent(t *testing
 		{"no such folder", filepath.Join(t.TempDir(), "missing", "bunq.conf"), "its folder must exist and be writable for this program"},
 		{"a file for a folder", filepath.Join(plain, "bunq.conf"), "reading the API context: "},
 		{"a folder for a file", t.TempDir(), "reading the API context: "},
-		{"no name", "", "keeping the API context: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ var bank = sync.OnceValue(func() (b struct {
 	context []byte
 }) {
 	var err error
-	if b.api, err = bunqtest.New(bunqtest.Options{}); err != nil {
+	if b.api, err = bunqtest.New(bunqtest.Options{Unlimited: true}); err != nil {
 		panic(err)
 	}
 	b.api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: 7 * 24 * time.Hour})
@@ -42,7 +42,16 @@ var bank = sync.OnceValue(func() (b struct {
 	if _, err := list(context.Background(), client); err != nil {
 		panic(err)
 	}
-	if b.context, err = os.ReadFile(filepath.Join(dir, "bunq.conf")); err != nil {
+	text, err := os.ReadFile(filepath.Join(dir, "bunq.conf"))
+	if err != nil {
+		panic(err)
+	}
+	var document map[string]any
+	if err := json.Unmarshal(text, &document); err != nil {
+		panic(err)
+	}
+	delete(document, "session_requested") // so that a test may log in at once
+	if b.context, err = json.Marshal(document); err != nil {
 		panic(err)
 	}
 	return b
@@ -170,6 +179,13 @@ func apiError(t *testing.T, err error) *bunq.Error {
 		t.Fatalf("the error is %v, want a *bunq.Error", err)
 	}
 	return e
+}
+
+// loginError reads, and returns why the client has no session. The reading may have been made with the installation.
+func loginError(t *testing.T, client *bunq.Client) error {
+	t.Helper()
+	_, _ = list(t.Context(), client)
+	return client.Login().Err
 }
 
 // expectReason fails the test unless err is an API error with the reason.

@@ -43,18 +43,24 @@ type Client struct {
 	config Config
 	base   *url.URL
 
-	// login is held while the handshake is looked after, by whoever can send to it: unlike a mutex's, the wait for it
-	// ends with the waiter's context.
-	login chan struct{}
-
-	logins    singleflight.Group
-	lastLogin time.Time // when a session was last asked for, or the key refused; belongs to the login under way
-	lastErr   error     // what became of it; likewise
+	logins singleflight.Group
+	// What became of the last login; belongs to the one under way.
+	tried    time.Time // when bunq was last asked to register or for a session
+	failed   error     // nil if there is a session since
+	refusals refusal   // of an API key
 
 	mu       sync.Mutex
 	context  *apiContext // nil before the file was read
 	unsaved  error       // why the file is behind context; nil if it is not
 	renewals int
+	standing loginError // with bunq
+
+	closed    string                // token of the last session that bunq did not take any more
+	closedErr error                 // what it said
+	deaf      map[Operation]refusal // readings that bunq refuses to the installation's token
+
+	underWay bool // a login
+	awaited  bool // it was waited for in vain
 }
 
 // New returns a client. It reads no file and sends nothing: the first reading does.
@@ -67,17 +73,13 @@ func New(config Config) (*Client, error) {
 	if err != nil || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, errors.New("the base URL is not an address such as https://api.bunq.com/v1")
 	}
+	if config.ContextFile == "" {
+		return nil, errors.New("a file must be named for the API context")
+	}
 	if config.Transport == nil {
 		config.Transport = NewTransport()
 	}
-	return &Client{config: config, base: base, login: make(chan struct{}, 1)}, nil
-}
-
-// Close waits for a login under way, which may take half a minute, and lets none follow: readings end with their
-// contexts then. It is for whoever hands the context file to another client.
-func (c *Client) Close() {
-	c.login <- struct{}{}
-	<-c.logins.DoChan("", func() (any, error) { return nil, nil })
+	return &Client{config: config, base: base, deaf: map[Operation]refusal{}}, nil
 }
 
 // NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2 and keeps as

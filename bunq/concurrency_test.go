@@ -68,8 +68,8 @@ func TestWaitForAnothersLoginEndsWithTheReading(t *testing.T) {
 	t.Parallel()
 	bank() // outside of the bubble
 	synctest.Test(t, func(t *testing.T) {
-		api := answering(bank().api, bunq.CreateSessionServer, hanging)
-		client := newClient(t, restartConfig(t, api, contextWith(t, notLoggedIn)))
+		api := answering(bank().api, bunq.CreateDeviceServer, hanging)
+		client := newClient(t, restartConfig(t, api, contextWith(t, notRegistered)))
 		var first sync.WaitGroup
 		first.Go(func() {
 			ctx, cancel := contextFor(t, time.Minute)
@@ -85,10 +85,34 @@ func TestWaitForAnothersLoginEndsWithTheReading(t *testing.T) {
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("it took %s, want 1s", took)
 		}
-		const want = "waiting for a login under way: context deadline exceeded"
+		const want = "bunq has not answered the login yet: context deadline exceeded"
 		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
 			t.Errorf("the error is %v, want %s", err, want)
 		}
 		first.Wait()
+	})
+}
+
+func TestLoginThatHangsHoldsUpOneReadingForHalfOfItsTimeAndNoOther(t *testing.T) {
+	t.Parallel()
+	bank() // outside of the bubble
+	synctest.Test(t, func(t *testing.T) {
+		client := newClient(t, restartConfig(t, answering(bank().api, bunq.CreateSessionServer, hanging), contextWith(t, notLoggedIn)))
+		for i, want := range []time.Duration{4 * time.Second, 0, 0} {
+			ctx, cancel := contextFor(t, 8*time.Second)
+			start := time.Now()
+			if _, err := list(ctx, client); err != nil {
+				t.Errorf("reading %d, with the installation: %v", i, err)
+			}
+			cancel()
+			if took := time.Since(start); took != want {
+				t.Errorf("reading %d took %s, want %s", i, took, want)
+			}
+			if login := client.Login(); login.State != bunq.LoginUnreachable {
+				t.Errorf("reading %d: the login is %+v", i, login)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		time.Sleep(time.Minute) // for the login to give up
 	})
 }

@@ -142,14 +142,14 @@ type Page struct {
 // DeviceServers lists the device servers of the account, newest first, in pages of up to 200; one API call a page, made
 // when the page is asked for. It ends after the last page or with the first error.
 func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[Page, error] {
-	return c.pages(ctx, c.read)
+	return pages(ctx, c.read)
 }
 
 // pages lists by way of read.
-func (c *Client) pages(ctx context.Context, read func(context.Context, exchange) error) iter.Seq2[Page, error] {
+func pages(ctx context.Context, read func(context.Context, exchange) error) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		for older := int64(0); ; {
-			page, next, err := readPage(ctx, older, read)
+			page, next, err := readPage(ctx, older, pageSize, read)
 			if err != nil {
 				yield(Page{}, err)
 				return
@@ -162,9 +162,10 @@ func (c *Client) pages(ctx context.Context, read func(context.Context, exchange)
 	}
 }
 
-// readPage reads the device servers with ids below older (0: the newest), and the older of the next page, 0 after the last.
-func readPage(ctx context.Context, older int64, read func(context.Context, exchange) error) (page []DeviceServer, next int64, err error) {
-	query := url.Values{"count": {strconv.Itoa(pageSize)}}
+// readPage reads up to count device servers with ids below older (0: the newest), and the older of the next page, 0
+// after the last.
+func readPage(ctx context.Context, older int64, count int, read func(context.Context, exchange) error) (page []DeviceServer, next int64, err error) {
+	query := url.Values{"count": {strconv.Itoa(count)}}
 	if older > 0 {
 		query.Set("older_id", strconv.FormatInt(older, 10))
 	}
@@ -203,28 +204,4 @@ func nextOlder(olderURL *string, older int64) (int64, error) {
 		return 0, invalid
 	}
 	return next, nil
-}
-
-// read makes an authenticated GET, once more with a new session if bunq refuses the one at hand.
-func (c *Client) read(ctx context.Context, x exchange) error {
-	session, refusal := c.readOnce(ctx, x, "")
-	if session == "" || ReasonOf(refusal) != ReasonUnauthorized {
-		return refusal
-	}
-	_, err := c.readOnce(ctx, x, session)
-	if errors.Is(err, errTooSoon) {
-		return refusal // a fresh session is refused as well: what bunq said is the news
-	}
-	return err
-}
-
-// readOnce makes a GET with another session than the refused one, and returns the token of that session: "" if there is
-// none, be it that bunq was not asked or that it was asked with the installation's token.
-func (c *Client) readOnce(ctx context.Context, x exchange, refused string) (session string, err error) {
-	known, err := c.authenticate(ctx, refused)
-	if err != nil {
-		return "", err
-	}
-	x.token, x.server = cmp.Or(known.session.token, known.token), known.serverKey
-	return known.session.token, c.do(ctx, x)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -109,7 +110,7 @@ func (o objects) user() (sessionUser, error) {
 		return sessionUser{}, errors.New("the answer's session_timeout is not a time in seconds")
 	}
 	user.timeout = time.Duration(user.Timeout) * time.Second
-	user.key, user.raw = userKinds[kind], o[kind]
+	user.key, user.phpKey, user.raw = userKinds[kind], strings.ToLower(kind[:1])+kind[1:], o[kind]
 	return user.sessionUser, nil
 }
 

@@ -5,38 +5,174 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	// loginInterval is bunq's limit: one POST /session-server in 30 s. A key that was refused waits as long.
+	// loginInterval is bunq's limit: one POST /session-server in 30 s. A registration that fails waits as long.
 	loginInterval = 30 * time.Second
 	// loginTimeout bounds registration and login. They are not cut off with the reading that began them: each attempt
 	// leaves a device server or a session at bunq, and where bunq is slow no attempt would ever succeed.
 	loginTimeout = 30 * time.Second
 )
 
-var errTooSoon = errors.New("bunq allows one login in 30 s, and the session from the last one has ended already")
+var (
+	errTooSoon    = errors.New("bunq allows one login in 30 s, and the last one is not that long ago")
+	errUnanswered = errors.New("bunq has not answered the login yet")
+)
 
-// handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. Whoever comes
-// while a login is under way waits for that one.
-func (c *Client) handshake(ctx context.Context, apiKey, refused string) error {
-	if c.current().token == "" {
-		if err := c.install(ctx, apiKey); err != nil {
-			return err
+// logIn does what is missing of the handshake, or waits for whoever does it already. If there is another way of reading,
+// it waits for no more than half of ctx's time, and not at all for a login that somebody has waited for in vain.
+func (c *Client) logIn(ctx context.Context, otherwise bool) error {
+	if otherwise {
+		if c.waitedInVain() {
+			return errUnanswered
+		}
+		if deadline, ok := ctx.Deadline(); ok {
+			half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+			defer cancel()
+			ctx = half
 		}
 	}
+	var own atomic.Bool              // whether the login under way is this call's
+	goesOn := make(chan struct{}, 1) // it does not end with ctx any more
 	done := c.logins.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout)
-		defer cancel()
-		return nil, c.logIn(ctx, apiKey, refused)
+		own.Store(true)
+		c.setUnderWay(true)
+		defer c.setUnderWay(false)
+		return nil, c.handshake(ctx, func() { goesOn <- struct{}{} })
 	})
 	select {
 	case result := <-done:
 		return result.Err
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for bunq to answer the login: %w", ctx.Err())
 	}
+	if own.Load() {
+		select {
+		case result := <-done: // ended with ctx, and says with what
+			return result.Err
+		case <-goesOn:
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.awaited = c.underWay
+	return fmt.Errorf("%w: %w", errUnanswered, ctx.Err())
+}
+
+func (c *Client) waitedInVain() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.awaited
+}
+
+func (c *Client) setUnderWay(now bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.underWay, c.awaited = now, false
+}
+
+// handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. Waiting for
+// other processes, and an installation, which costs nothing to repeat, end with ctx; the rest goesOn.
+func (c *Client) handshake(ctx context.Context, goesOn func()) error {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	known, err := c.reread() // another process, an SDK or a person may have written it meanwhile
+	if err != nil || c.open(known, sessionLeeway) {
+		return err
+	}
+	key, err := c.apiKey(known)
+	if err != nil || key == "" {
+		return err
+	}
+	if known.token == "" {
+		if err := c.install(ctx, key); err != nil {
+			return err
+		}
+	}
+	goesOn()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout)
+	defer cancel()
+	return c.enter(ctx, key)
+}
+
+// enter registers if need be, and opens a session.
+func (c *Client) enter(ctx context.Context, apiKey string) error {
+	hidden, err := c.takeUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.pause(ctx, apiKey); err != nil {
+		return err
+	}
+	secret := apiKey + c.current().token
+	c.tried = time.Now()
+	c.failed = c.registerAndOpen(ctx, apiKey, hidden)
+	c.tried = time.Now() // bunq may count from its answer
+	if c.failed == nil {
+		c.refusals = refusal{}
+		return nil
+	}
+	c.failed = c.explainRefusal(ctx, c.failed, apiKey)
+	if refused(c.failed) {
+		c.refusals = c.refusals.again(secret, c.failed)
+	}
+	return c.failed
+}
+
+// pause returns an error while bunq is to be left alone: for its 30 s, or as long as it says, and after a refusal for
+// longer, unless key or installation have changed. While the own device server is not ACTIVE no key is sent at all.
+func (c *Client) pause(ctx context.Context, apiKey string) error {
+	known := c.current()
+	last, interval := c.tried, loginInterval
+	if known.tried.After(last) { // by another process, or before the start
+		last = known.tried
+	}
+	var e *Error
+	if errors.As(c.failed, &e) && e.StatusCode == http.StatusTooManyRequests {
+		interval = max(interval, e.RetryAfter)
+	}
+	since := time.Since(last)
+	switch {
+	case since >= 0 && since < interval && c.failed == nil: // negative after a clock was put back
+		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: interval - since, Err: errTooSoon}
+	case since >= 0 && since < interval, c.refusals.holds(apiKey + known.token):
+		return c.failed
+	}
+	if inactive(c.failed) {
+		if now := c.ownStanding(ctx); now == deviceNotActive || now == deviceNotShown {
+			c.tried = time.Now()
+			return c.failed
+		}
+	}
+	return nil
+}
+
+// registerAndOpen logs in first where bunq does not show whether it has made the device server: it opens no session
+// without one.
+func (c *Client) registerAndOpen(ctx context.Context, apiKey string, hidden error) error {
+	if c.current().privateKey == nil {
+		return fmt.Errorf("%s holds no private key, so no login can be signed: leave the API key out to read with "+
+			"the installation alone, or name a whole context file", c.config.ContextFile)
+	}
+	if !c.current().registered && hidden == nil {
+		if err := c.register(ctx, apiKey); err != nil {
+			return err
+		}
+	}
+	err := c.openSession(ctx, apiKey)
+	switch {
+	case hidden != nil && err == nil:
+		return c.registeredUnseen(ctx)
+	case hidden != nil && ReasonOf(err) == ReasonCredentials:
+		return &loginError{otherCause, c.registrationUnknown(hidden)}
+	}
+	return err
 }
 
 // install makes an installation for a fresh key pair. The file is written first, so that one that cannot be written is
@@ -50,7 +186,7 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.keep(planned); err != nil {
+	if err := c.commit(planned); err != nil {
 		return err
 	}
 	var answer installationAnswer
@@ -67,43 +203,20 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 	if err != nil {
 		return err
 	}
-	return c.keep(made)
+	return c.commit(made)
 }
 
-// logIn registers if need be, and opens a session. After a login, or a key that was refused, bunq is left alone for its
-// 30 s: whoever comes sooner gets the outcome of that.
-func (c *Client) logIn(ctx context.Context, apiKey, refused string) error {
-	known := c.current()
-	if known.usable(sessionLeeway, refused) {
-		return nil // by a login that ended after the caller had looked
-	}
-	if wait := loginInterval - time.Since(c.lastLogin); wait > 0 {
-		if c.lastErr != nil {
-			return c.lastErr
-		}
-		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait, Err: errTooSoon}
-	}
-	if !known.registered {
-		err := c.register(ctx, apiKey)
-		if ReasonOf(err) == ReasonCredentials {
-			c.lastLogin, c.lastErr = time.Now(), err
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return c.openSession(ctx, apiKey)
-}
-
+// openSession writes ahead that it asks for a session, so that bunq's 30 s hold across a restart.
 func (c *Client) openSession(ctx context.Context, apiKey string) error {
 	known := c.current()
-	if known.privateKey == nil {
-		return fmt.Errorf("%s holds no private key, so no login can be signed: leave the API key out to read with "+
-			"the installation alone, or name a whole context file", c.config.ContextFile)
+	start := time.Now()
+	asking, err := known.with(map[string]any{triedKey: start.UTC()})
+	if err != nil {
+		return err
 	}
-	c.lastLogin = time.Now()
+	c.keep(asking)
 	var answer sessionAnswer
-	c.lastErr = c.do(ctx, exchange{
+	if err := c.do(ctx, exchange{
 		Operation: CreateSessionServer,
 		path:      "session-server",
 		token:     known.token,
@@ -112,11 +225,10 @@ func (c *Client) openSession(ctx context.Context, apiKey string) error {
 		signer:    known.privateKey,
 		server:    known.serverKey,
 		decode:    answer.decode,
-	})
-	if c.lastErr != nil {
-		return c.lastErr
+	}); err != nil {
+		return err
 	}
-	renewed, err := known.withSession(apiKey, answer.token, c.lastLogin.Add(answer.user.timeout), answer.user)
+	renewed, err := asking.withSession(apiKey, answer.token, start.Add(answer.user.timeout), answer.user)
 	if err != nil {
 		return err
 	}
@@ -125,7 +237,7 @@ func (c *Client) openSession(ctx context.Context, apiKey string) error {
 		c.renewals++
 		c.mu.Unlock()
 	}
-	_ = c.keep(renewed) // a session that is lost with the process can be had anew: Login tells of the error
+	c.keep(renewed) // one that is lost with the process can be had anew
 	return nil
 }
 
@@ -168,6 +280,7 @@ type sessionUser struct {
 	ID      int64 `json:"id"`
 	timeout time.Duration
 	key     string          // of the SDKs' session_context
+	phpKey  string          // of the PHP SDK's, in camelCase
 	raw     json.RawMessage // as bunq sent it: the SDKs want it back
 }
 

@@ -18,7 +18,7 @@ func useFor(t *testing.T, api *bunqtest.Server, config bunq.Config, lasts time.D
 	t.Helper()
 	started := time.Now()
 	client := newClient(t, config)
-	if login := client.Login(); login != (bunq.Login{}) {
+	if login := client.Login(); login.State != bunq.LoginUnknown || login.DeviceServerID != 0 {
 		t.Errorf("before the first reading the login is %+v", login)
 	}
 	got, err := list(t.Context(), client)

@@ -142,7 +142,11 @@ func TestMalformedAnswerToTheHandshakeSaysWhatIsWrongWithIt(t *testing.T) {
 			case bunq.CreateSessionServer:
 				config = restartConfig(t, api, contextWith(t, notLoggedIn))
 			}
-			_, err := list(t.Context(), newClient(t, config))
+			client := newClient(t, config)
+			_, err := list(t.Context(), client)
+			if test.operation == bunq.CreateSessionServer {
+				err = client.Login().Err // the reading is made with the installation
+			}
 			e := apiError(t, err)
 			if e.Operation != test.operation || e.Reason != bunq.ReasonMalformed || e.Err.Error() != test.want {
 				t.Errorf("the error is %v, want %s", err, test.want)

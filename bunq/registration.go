@@ -6,7 +6,34 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 )
+
+// registrationPatience is how long bunq may still be at work on a registration that nobody waits for any more: twice as
+// long as its client would have waited.
+const registrationPatience = 2 * loginTimeout
+
+// takeUp looks for the device server that an earlier attempt may have made. Hidden is bunq's refusal to let the
+// installation look for it.
+func (c *Client) takeUp(ctx context.Context) (hidden, err error) {
+	known := c.current()
+	if known.registered || known.requested == nil {
+		return nil, nil
+	}
+	id, err := findOwn(ctx, known, c.readWithInstallation)
+	switch asked := known.requested.Time; {
+	case ReasonOf(err) == ReasonUnauthorized:
+		return err, nil
+	case err != nil:
+		return nil, err
+	case id != 0:
+		return nil, c.registeredAs(id)
+	case time.Since(asked) < registrationPatience:
+		return nil, fmt.Errorf("bunq may still be making the device server %q: it is looked for on each scrape, and asked for "+
+			"anew from %s on", known.requested.Description, asked.Add(registrationPatience).UTC().Format(time.DateTime+" MST"))
+	}
+	return nil, nil
+}
 
 // register makes the installation's device server. That it is about to is written ahead: an attempt whose answer is lost
 // may have made it, and bunq keeps each one for ever.
@@ -14,17 +41,7 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 	if c.config.Description == "" {
 		return errors.New("a device server needs a description to be registered with")
 	}
-	known := c.current()
-	if known.requested != "" {
-		id, err := c.findOwn(ctx, known)
-		if err != nil {
-			return err
-		}
-		if id != 0 {
-			return c.registeredAs(id)
-		}
-	}
-	if err := c.markRequested(c.config.Description); err != nil {
+	if err := c.markRequested(registration{c.config.Description, time.Now().UTC()}); err != nil {
 		return err
 	}
 	id, err := c.createDeviceServer(ctx, apiKey)
@@ -32,7 +49,7 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 	case err == nil:
 		return c.registeredAs(id)
 	case nothingMade(err):
-		_ = c.markRequested(nil) // left set, it would cost the next attempt one reading
+		_ = c.markRequested(nil) // left set, it would delay the next attempt
 	}
 	return err
 }
@@ -51,17 +68,8 @@ func nothingMade(err error) bool {
 
 // findOwn looks for the device server that an earlier attempt may have made, and returns its id, or 0: one that has the
 // description that was asked for, and is no older than the installation.
-func (c *Client) findOwn(ctx context.Context, known *apiContext) (int64, error) {
-	pages := c.pages(ctx, func(ctx context.Context, x exchange) error {
-		x.token, x.server = known.token, known.serverKey
-		return c.do(ctx, x)
-	})
-	for page, err := range pages {
-		if ReasonOf(err) == ReasonUnauthorized {
-			return 0, fmt.Errorf("it is not known whether bunq has made the device server %q, and bunq does not let this "+
-				"installation look: if the bunq app shows it, write its id into %s as %s, else move that file away and restart "+
-				"to begin anew: %w", known.requested, c.config.ContextFile, deviceServerKey, err)
-		}
+func findOwn(ctx context.Context, known *apiContext, read func(context.Context, exchange) error) (int64, error) {
+	for page, err := range pages(ctx, read) {
 		if err != nil {
 			return 0, err
 		}
@@ -69,12 +77,29 @@ func (c *Client) findOwn(ctx context.Context, known *apiContext) (int64, error) 
 			switch {
 			case d.Created.Before(known.installed): // as is everything that follows
 				return 0, nil
-			case d.Description == known.requested:
+			case d.Description == known.requested.Description:
 				return d.ID, nil
 			}
 		}
 	}
 	return 0, nil
+}
+
+// registeredUnseen is for a device server that bunq did not show, and has opened a session for: it is there. Its id is
+// unknown if bunq does not show it now either.
+func (c *Client) registeredUnseen(ctx context.Context) error {
+	known := c.current()
+	id, _ := findOwn(ctx, known, func(ctx context.Context, x exchange) error {
+		x.token, x.server = known.session.token, known.serverKey
+		return c.do(ctx, x)
+	})
+	return c.registeredAs(id)
+}
+
+func (c *Client) registrationUnknown(hidden error) error {
+	return fmt.Errorf("it is not known whether bunq has made the device server %q, and bunq does neither let this "+
+		"installation look nor log in: if the bunq app shows it, make it ACTIVE there, or write its id into %s as %s; else move "+
+		"that file away and restart to begin anew: %w", c.current().requested.Description, c.config.ContextFile, deviceServerKey, hidden)
 }
 
 func (c *Client) createDeviceServer(ctx context.Context, apiKey string) (id int64, err error) {
@@ -96,20 +121,25 @@ func (c *Client) createDeviceServer(ctx context.Context, apiKey string) (id int6
 	return id, err
 }
 
-// markRequested writes the description of the device server that bunq may have been asked for, or nil for none.
-func (c *Client) markRequested(description any) error {
-	marked, err := c.current().with(map[string]any{requestedKey: description})
+// markRequested writes what bunq may have been asked for, or nil for nothing.
+func (c *Client) markRequested(requested any) error {
+	marked, err := c.current().with(map[string]any{requestedKey: requested})
 	if err != nil {
 		return err
 	}
-	return c.keep(marked)
+	return c.commit(marked)
 }
 
+// registeredAs takes over the id of the installation's device server, 0 if only that there is one is known. What was
+// written ahead finds it again if it cannot be kept.
 func (c *Client) registeredAs(id int64) error {
-	registered, err := c.current().with(map[string]any{deviceServerKey: id, requestedKey: nil})
-	if err != nil {
-		return err
+	values := map[string]any{deviceServerKey: id, requestedKey: nil}
+	if id == 0 {
+		values[deviceServerKey] = nil
 	}
-	_ = c.keep(registered) // what was written ahead finds it again: Login tells of the error
-	return nil
+	registered, err := c.current().with(values)
+	if err == nil {
+		c.keep(registered)
+	}
+	return err
 }

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
@@ -142,7 +144,42 @@ func TestSessionThatBunqClosesAtOnceIsNotReplacedMoreThanTwiceAMinute(t *testing
 	})
 }
 
-func TestLoginThatIsRefusedIsNotRepeatedMoreThanTwiceAMinute(t *testing.T) {
+// pauses returns the times between, in seconds.
+func pauses(times []time.Time) (seconds []float64) {
+	for i := 1; i < len(times); i++ {
+		seconds = append(seconds, times[i].Sub(times[i-1]).Seconds())
+	}
+	return seconds
+}
+
+// Logins share their limit with every other program behind the address, and each refused one may count against it.
+func TestKeyThatIsRefusedIsShownLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	bank() // outside of the bubble
+	refused := failing(http.StatusBadRequest, nil, describe("User credentials are incorrect. Incorrect API key or IP address."))
+	for operation, context := range map[bunq.Operation]changes{bunq.CreateDeviceServer: notRegistered, bunq.CreateSessionServer: notLoggedIn} {
+		synctest.Test(t, func(t *testing.T) {
+			api := count(answering(bank().api, operation, refused))
+			config, key := restartConfig(t, api, contextWith(t, context)), apiKey
+			config.APIKey = func() (string, error) { return key, nil }
+			client := newClient(t, config)
+			for range 4 * 60 {
+				if e := apiError(t, loginError(t, client)); e.Operation != operation || e.Reason != bunq.ReasonCredentials {
+					t.Errorf("the error is %v", e)
+				}
+				time.Sleep(5 * time.Second)
+			}
+			key = "sandbox_another" // is news
+			_ = loginError(t, client)
+			_, tries := api.seen("POST")
+			if diff := cmp.Diff([]float64{30, 60, 120, 240, 300, 300, 150}, pauses(tries)); diff != "" {
+				t.Errorf("%s: pauses, -want +got:\n%s", operation, diff)
+			}
+		})
+	}
+}
+
+func TestNoKeyIsShownWhileTheOwnDeviceServerIsNotActive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		api := shortSessions(t, bunqtest.Options{}, 10*time.Minute)
@@ -153,38 +190,20 @@ func TestLoginThatIsRefusedIsNotRepeatedMoreThanTwiceAMinute(t *testing.T) {
 		api.SetStatus(own, bunq.StatusBlocked)
 		time.Sleep(time.Hour)
 		for range 60 {
-			_, err := list(t.Context(), client)
-			expectReason(t, err, bunq.ReasonCredentials)
+			mustRead(t, client) // with the installation
+			if login := client.Login(); login.State != bunq.LoginDeviceNotActive {
+				t.Errorf("the login is %+v", login)
+			}
 			time.Sleep(5 * time.Second)
 		}
-		_, logins := counted.seen("POST /v1/session-server")
-		if apart(t, logins); len(logins) != 1+10 {
-			t.Errorf("%d logins, want the first and 10 in five minutes", len(logins))
+		if posts, _ := counted.seen("POST /v1/session-server"); len(posts) != 1+1 {
+			t.Errorf("%d logins, want the first and the one that was refused", len(posts))
 		}
 		api.SetStatus(own, bunq.StatusActive)
 		time.Sleep(30 * time.Second)
 		mustRead(t, client)
-	})
-}
-
-// Each refused try counts against the address that it comes from.
-func TestKeyThatIsRefusedAtTheRegistrationIsNotShownMoreThanTwiceAMinute(t *testing.T) {
-	t.Parallel()
-	bank() // outside of the bubble
-	synctest.Test(t, func(t *testing.T) {
-		refused := failing(http.StatusBadRequest, nil, describe("User credentials are incorrect. Incorrect API key or IP address."))
-		api := count(answering(bank().api, bunq.CreateDeviceServer, refused))
-		client := newClient(t, restartConfig(t, api, contextWith(t, notRegistered)))
-		for range 60 {
-			_, err := list(t.Context(), client)
-			if e := apiError(t, err); e.Operation != bunq.CreateDeviceServer || e.Reason != bunq.ReasonCredentials {
-				t.Errorf("the error is %v", err)
-			}
-			time.Sleep(5 * time.Second)
-		}
-		requests, tries := api.seen("")
-		if apart(t, tries); len(tries) != 10 {
-			t.Errorf("it sent %q in five minutes, want 10 tries", requests)
+		if login := client.Login(); login.State != bunq.LoginOK || login.Err != nil {
+			t.Errorf("with the device server ACTIVE again, the login is %+v", login)
 		}
 	})
 }
@@ -205,10 +224,14 @@ func TestSessionThatHasNotEndedIsUsedWhileNoOtherCanBeHad(t *testing.T) {
 		client := loggedInOnce(t, failing(http.StatusServiceUnavailable, nil, ""))
 		time.Sleep(9*time.Minute + 45*time.Second)
 		mustRead(t, client)
+		if login := client.Login(); login.State != bunq.LoginOK {
+			t.Errorf("before its end, the login is %+v", login)
+		}
 		time.Sleep(15 * time.Second)
-		_, err := list(t.Context(), client)
-		if e := apiError(t, err); e.Operation != bunq.CreateSessionServer || e.Reason != bunq.ReasonMaintenance {
-			t.Errorf("the session has ended: %v", err)
+		mustRead(t, client) // with the installation
+		login := client.Login()
+		if e := apiError(t, login.Err); login.State != bunq.LoginUnreachable || e.Operation != bunq.CreateSessionServer || e.Reason != bunq.ReasonMaintenance {
+			t.Errorf("after its end, the login is %+v", login)
 		}
 	})
 }
@@ -262,10 +285,10 @@ func TestSessionShorterThanTheLeewayIsUsedToItsEnd(t *testing.T) {
 		time.Sleep(19 * time.Second)
 		mustRead(t, client)
 		time.Sleep(time.Second)
-		_, err := list(t.Context(), client)
-		const want = "POST session-server: rate_limited: bunq allows one login in 30 s, and the session from the last one has ended already"
-		if e := apiError(t, err); err.Error() != want || e.RetryAfter != 10*time.Second {
-			t.Errorf("the error is %v, retry after %s; want %s, 10s", err, e.RetryAfter, want)
+		mustRead(t, client) // with the installation
+		const want = "POST session-server: rate_limited: bunq allows one login in 30 s, and the last one is not that long ago"
+		if login := client.Login(); login.State != bunq.LoginRateLimited || login.Err.Error() != want || apiError(t, login.Err).RetryAfter != 10*time.Second {
+			t.Errorf("the login is %+v; want %s, 10s", login, want)
 		}
 		time.Sleep(10 * time.Second)
 		mustRead(t, client)

@@ -88,7 +88,7 @@ func TestHandshakeAnswersAreVerifiedToo(t *testing.T) {
 		bunq.CreateDeviceServer: notRegistered, bunq.CreateSessionServer: notLoggedIn,
 	} {
 		api := answering(bank().api, operation, failing(http.StatusOK, nil, `{"Response":[{"Id":{"id":7}}]}`))
-		_, err := list(t.Context(), newClient(t, restartConfig(t, api, contextWith(t, changed))))
+		err := loginError(t, newClient(t, restartConfig(t, api, contextWith(t, changed))))
 		if e := apiError(t, err); e.Operation != operation || e.Reason != bunq.ReasonSignature {
 			t.Errorf("an unsigned answer to %s: %v", operation, err)
 		}

@@ -25,6 +25,7 @@ type Account struct {
 	watched     []int64
 	last        Reading
 	lastSuccess time.Time // zero before the first
+	login       string    // what was told of the login last
 	trouble     string    // that the last reading met; "" for none
 	unsaved     string    // why the API context could not be kept; "" if it could
 	statuses    map[int64]bunq.Status
@@ -58,9 +59,6 @@ func (a *Account) Watch(ids []int64) {
 	a.watched = ids
 }
 
-// Close waits for a login under way and lets none follow, so that another account can take over the context file.
-func (a *Account) Close() { a.client.Close() }
-
 // Last returns what the last scrape read, and what is known of the login. It asks bunq nothing.
 func (a *Account) Last() (Reading, bunq.Login) {
 	a.mu.Lock()
@@ -89,24 +87,41 @@ func (a *Account) keep(r Reading) time.Time {
 		return a.lastSuccess
 	}
 	a.last = r
-	a.logChange(&a.trouble, r.Err, "Cannot read the device servers", "Device servers are read again")
-	a.logChange(&a.unsaved, a.client.Login().Unsaved, "Reading goes on, but the next start will have to log in anew", "The API context is kept again")
+	login := a.client.Login()
+	a.logLogin(login)
+	if login.Err == nil || !errors.Is(r.Err, login.Err) { // or it is told already
+		a.logChange(&a.trouble, r.Err, "Cannot read the device servers", "Device servers are read again")
+	}
+	a.logChange(&a.unsaved, login.Unsaved, "Reading goes on, but the next start will have to log in anew", "The API context is kept again")
 	for id, d := range r.DeviceServers {
 		a.logStatus(id, d)
 	}
 	return a.lastSuccess
 }
 
+// logLogin tells of a login state once, when it is new.
+func (a *Account) logLogin(login bunq.Login) {
+	now := login.Explanation
+	if login.State == bunq.LoginUnknown {
+		now += lasting(login.Err)
+	}
+	if now == a.login {
+		return
+	}
+	a.login = now
+	logger := level.Error(a.logger)
+	if login.State == bunq.LoginOK || login.State == bunq.LoginNoKey && login.Err == nil {
+		logger = level.Info(a.logger)
+	}
+	if login.Err != nil {
+		logger = log.With(logger, "err", login.Err)
+	}
+	_ = logger.Log("msg", login.Explanation, "login_state", login.State)
+}
+
 // logChange tells of an error once, and once when it is over. Before is what was told last.
 func (a *Account) logChange(before *string, err error, begins, ends string) {
-	now := ""
-	var apiError *bunq.Error
-	switch {
-	case errors.As(err, &apiError): // without what differs from call to call
-		now = fmt.Sprint(apiError.Operation, apiError.Reason, apiError.StatusCode, apiError.Description)
-	case err != nil:
-		now = err.Error()
-	}
+	now := lasting(err)
 	if now == *before {
 		return
 	}
@@ -116,6 +131,18 @@ func (a *Account) logChange(before *string, err error, begins, ends string) {
 		return
 	}
 	_ = level.Info(a.logger).Log("msg", ends)
+}
+
+// lasting is what an error says without what differs from call to call.
+func lasting(err error) string {
+	var apiError *bunq.Error
+	switch {
+	case errors.As(err, &apiError):
+		return fmt.Sprint(apiError.Operation, apiError.Reason, apiError.StatusCode, apiError.Description)
+	case err != nil:
+		return err.Error()
+	}
+	return ""
 }
 
 // logStatus tells of a status once, when it is new.

@@ -39,6 +39,8 @@ var (
 	unexpectedDesc = newDesc("bunq_unexpected_device_server_info",
 		"Fields description, ip and status of a device server that is on the account, but neither in the configuration nor the exporter's own; always 1.",
 		"id", "description", "ip", "status")
+	loginStateDesc = newDesc("bunq_login_state",
+		"How the exporter stands with bunq: 1 for the state that it is in, 0 for the others.", "state")
 	sessionExpiryDesc = newDesc("bunq_session_expiry_timestamp_seconds",
 		"When the exporter's session ends, as Unix time: its start and field session_timeout of the user; absent without a session.")
 	sessionRenewalsDesc = newDesc("bunq_session_renewals_total",
@@ -47,7 +49,7 @@ var (
 
 var descs = []*prometheus.Desc{
 	upDesc, scrapeDurationDesc, lastSuccessDesc, deviceServerUpDesc, statusDesc, infoDesc, createdDesc, updatedDesc,
-	deviceServersDesc, unexpectedDesc, sessionExpiryDesc, sessionRenewalsDesc,
+	deviceServersDesc, unexpectedDesc, loginStateDesc, sessionExpiryDesc, sessionRenewalsDesc,
 }
 
 // scrape collects accounts within one context.
@@ -133,6 +135,9 @@ func sendDeviceServer(ch chan<- prometheus.Metric, account string, d bunq.Device
 }
 
 func sendLogin(ch chan<- prometheus.Metric, account string, login bunq.Login) {
+	for _, state := range bunq.LoginStates() {
+		send(ch, loginStateDesc, number(state == login.State), account, string(state))
+	}
 	sendTime(ch, sessionExpiryDesc, login.SessionExpiry, account)
 	sendAs(prometheus.CounterValue, ch, sessionRenewalsDesc, float64(login.SessionRenewals), account)
 }

@@ -208,7 +208,8 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 			change func()
 			want   string // of the log that one of two scrapes writes
 		}{
-			{func() {}, `level=info account=company msg="Status of a device server" id=11 status=ACTIVE`},
+			{func() {}, `level=info account=company msg="there is a session" login_state=ok
+level=info account=company msg="Status of a device server" id=11 status=ACTIVE`},
 			{func() {}, ""},
 			{func() { api.Handler.(*bunqtest.Server).SetStatus(11, bunq.StatusBlocked) }, `level=warn account=company before=ACTIVE msg="Status of a device server" id=11 status=BLOCKED`},
 			{func() { api.hangs.Store(true) }, `level=error account=company msg="Cannot read the device servers" err="GET device-server: timeout`},
@@ -221,8 +222,8 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 				scrape(t, time.Second, account)
 				time.Sleep(3 * time.Second)
 			}
-			if got := logged.String(); !strings.HasPrefix(got, step.want) || strings.Count(got, "\n") != min(len(step.want), 1) {
-				t.Errorf("logged %q, want one line that begins with %q", got, step.want)
+			if got := logged.String(); !strings.HasPrefix(got, step.want) || strings.Count(got, "\n") != strings.Count(step.want, "\n")+min(len(step.want), 1) {
+				t.Errorf("logged %q, want %q and nothing more", got, step.want)
 			}
 		}
 	})

@@ -154,7 +154,9 @@ var conversations = map[string]struct {
 			s.api.SetStatus(d.ID, bunq.StatusBlocked)
 			s.api.SetStatus(d.ID, bunq.StatusActive)
 		}
-		s.refused(s.list(s.client(apiKey, file, s.lacking(signatureHeader))), 466)
+		client := s.client(apiKey, file, s.lacking(signatureHeader))
+		s.fine(s.list(client)) // with the installation
+		s.refused(client.Login().Err, 466)
 	}},
 	"a context of another bunq, 401": {play: func(s *stage) { s.forgotten(401) }},
 	"a context of another bunq, 403": {

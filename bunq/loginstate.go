@@ -1,0 +1,178 @@
+package bunq
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// LoginState says how a client stands with bunq, told apart as far as bunq's answers allow.
+type LoginState string
+
+// The login states, a closed set.
+const (
+	LoginOK                  LoginState = "ok"                   // there is a session
+	LoginCredentialsRefused  LoginState = "credentials_refused"  // the API key or the address
+	LoginDeviceNotActive     LoginState = "device_not_active"    // the client's own device server, so no session is opened
+	LoginInstallationRefused LoginState = "installation_refused" // bunq does not take the installation's token
+	LoginRateLimited         LoginState = "rate_limited"         // too many logins from this address
+	LoginUnreachable         LoginState = "unreachable"          // no answer, or one of maintenance
+	LoginNoKey               LoginState = "no_key"               // there is no API key, so no session is asked for
+	LoginUnknown             LoginState = "unknown"              // none of these
+)
+
+// LoginStates returns every login state.
+func LoginStates() []LoginState {
+	return []LoginState{
+		LoginOK, LoginCredentialsRefused, LoginDeviceNotActive, LoginInstallationRefused, LoginRateLimited,
+		LoginUnreachable, LoginNoKey, LoginUnknown,
+	}
+}
+
+// cause is why a client has a session, or has none.
+type cause int
+
+const (
+	notTried cause = iota
+	sessionOpen
+	keyOrAddressRefused
+	keyAddressOrDeviceRefused
+	registrationRefused
+	keyOfSandbox
+	keyOfProduction
+	deviceNotActive
+	deviceNotShown
+	installationRefused
+	readingRefused
+	loginLimited
+	loginUnanswered
+	withoutKey
+	withoutAnything
+	otherCause
+)
+
+// explanations are the states, and the sentences for whoever runs the program. The README has them too.
+var explanations = map[cause]struct {
+	state    LoginState
+	sentence string
+}{
+	notTried:    {LoginUnknown, "bunq has not been asked for a session yet"},
+	sessionOpen: {LoginOK, "there is a session"},
+	keyOrAddressRefused: {LoginCredentialsRefused, "bunq refuses the key or this address; the device server itself is ACTIVE, so see in the bunq app " +
+		"whether the key still exists and permits the address that this machine has now"},
+	keyAddressOrDeviceRefused: {LoginCredentialsRefused, "bunq refuses the key, this address or the device server, and does not say which: see in the bunq app " +
+		"whether the device server is ACTIVE, and whether the key still exists and permits the address that this machine has now"},
+	registrationRefused: {LoginCredentialsRefused, "bunq refuses the key or this address, so no device server is registered: see in the bunq app " +
+		"whether the key still exists and permits the address that this machine has now"},
+	keyOfSandbox: {LoginCredentialsRefused, "bunq refuses the key: it is one of the sandbox, but the environment is production; correct the one or the other"},
+	keyOfProduction: {LoginCredentialsRefused, "bunq refuses the key: it is one of production, since those of the sandbox begin with sandbox_, " +
+		"but the environment is sandbox; correct the one or the other"},
+	deviceNotActive: {LoginDeviceNotActive, "the exporter's own device server is not ACTIVE, so bunq opens no session: confirm or unblock it in the bunq app"},
+	deviceNotShown: {LoginDeviceNotActive, "bunq shows no device server of this installation, so it opens no session: if the bunq app shows none either, " +
+		"move the context file away and restart to register a new one"},
+	installationRefused: {LoginInstallationRefused, "bunq does not take the installation's token: if that stays, put a backup of the context file in its place, " +
+		"or move it away and restart to register a new device server; the exporter does neither by itself"},
+	readingRefused: {LoginInstallationRefused, "bunq does not take the installation's token for reading: either it wants a session for that, so provide an API key, " +
+		"or it has ended the installation"},
+	loginLimited:    {LoginRateLimited, "bunq allows one login in 30 seconds from one address, all programs there together: the exporter waits, and tries again"},
+	loginUnanswered: {LoginUnreachable, "bunq does not answer the login, or is in maintenance: the exporter tries again"},
+	withoutKey:      {LoginNoKey, "there is no API key, so no session is opened: device servers are read with the installation's token"},
+	withoutAnything: {LoginNoKey, "there is neither an API key nor a registered installation: provide an API key, or name the context file of an installation that exists"},
+	otherCause:      {LoginUnknown, "there is no session, and none of bunq's usual causes explains it: err says what happened"},
+}
+
+// loginError is why there is no session.
+type loginError struct {
+	cause cause
+	err   error
+}
+
+func (e *loginError) Error() string { return e.err.Error() }
+
+func (e *loginError) Unwrap() error { return e.err }
+
+// explain returns the error with its cause, as far as the error alone tells.
+func explain(err error) *loginError {
+	var known *loginError
+	if errors.As(err, &known) {
+		return known
+	}
+	switch ReasonOf(err) {
+	case ReasonUnauthorized:
+		return &loginError{installationRefused, err}
+	case ReasonCredentials:
+		return &loginError{keyAddressOrDeviceRefused, err}
+	case ReasonRateLimited:
+		return &loginError{loginLimited, err}
+	case ReasonTimeout, ReasonNetwork, ReasonMaintenance, ReasonServer:
+		return &loginError{loginUnanswered, err}
+	}
+	if errors.Is(err, errUnanswered) {
+		return &loginError{loginUnanswered, err}
+	}
+	return &loginError{otherCause, err}
+}
+
+// explainRefusal tells apart what hides behind bunq's one answer to everything that may be wrong with a login.
+func (c *Client) explainRefusal(ctx context.Context, err error, apiKey string) *loginError {
+	if ReasonOf(err) != ReasonCredentials {
+		return explain(err)
+	}
+	sandboxKey := strings.HasPrefix(apiKey, "sandbox_")
+	switch {
+	case sandboxKey && c.config.Environment == Production:
+		return &loginError{keyOfSandbox, err}
+	case !sandboxKey && c.config.Environment == Sandbox:
+		return &loginError{keyOfProduction, err}
+	case !c.current().registered:
+		return &loginError{registrationRefused, err}
+	}
+	return &loginError{c.ownStanding(ctx), err}
+}
+
+// ownStanding looks at the client's own device server with the installation's token, and returns what that makes of a
+// refused login.
+func (c *Client) ownStanding(ctx context.Context) cause {
+	own := c.current().deviceServerID
+	older, count := int64(0), pageSize
+	if own != 0 {
+		older, count = own+1, 1 // as a list, since the installation's token may not read single ones
+	}
+	page, next, err := readPage(ctx, older, count, c.readWithInstallation)
+	if err != nil {
+		return keyAddressOrDeviceRefused
+	}
+	if own != 0 {
+		page, next = slices.DeleteFunc(page, func(d DeviceServer) bool { return d.ID != own }), 0
+	}
+	active := 0
+	for _, d := range page {
+		if d.Status == StatusActive {
+			active++
+		}
+	}
+	switch {
+	case len(page) == 0:
+		return deviceNotShown
+	case active == 0 && next == 0:
+		return deviceNotActive
+	case active == len(page) && next == 0:
+		return keyOrAddressRefused
+	}
+	return keyAddressOrDeviceRefused // one of these is our own, and nothing says which
+}
+
+// inactive reports whether a login failed for the state of the client's own device server.
+func inactive(err error) bool {
+	var known *loginError
+	return errors.As(err, &known) && (known.cause == deviceNotActive || known.cause == deviceNotShown)
+}
+
+// refused reports whether bunq has answered that it does not want this login.
+func refused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests &&
+		e.Reason != ReasonMaintenance && !inactive(err)
+}
