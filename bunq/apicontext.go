@@ -197,7 +197,8 @@ func (c *apiContext) withSession(apiKey, token string, expiry time.Time, user se
 		apiKeyKey: apiKey,
 		sessionKey: map[string]any{
 			"token":       token,
-			"expiry_time": expiry.Local().Format(expiryLayout),
+			// In whole seconds: the Java SDK takes six digits after the point for milliseconds.
+			"expiry_time": expiry.Local().Truncate(time.Second).Format(expiryLayout),
 			"user_id":     user.ID,
 			user.key:      user.raw,
 			user.phpKey:   user.raw,

@@ -75,7 +75,7 @@ func encodePublicKey(key *rsa.PublicKey) (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
 }
 
-// decodePrivateKey reads PKCS#8 or PKCS#1, in PEM or as the bare base64 that the Java SDK writes.
+// decodePrivateKey reads PKCS#8 or PKCS#1, in PEM, on however many lines, or as bare base64.
 func decodePrivateKey(text string) (*rsa.PrivateKey, error) {
 	der := keyBytes(text)
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
