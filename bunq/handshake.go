@@ -111,14 +111,17 @@ func (c *Client) enter(ctx context.Context, apiKey string) error {
 		return err
 	}
 	secret := apiKey + c.current().token
-	c.tried = time.Now()
-	c.failed = c.registerAndOpen(ctx, apiKey, hidden)
+	before := c.tried
+	err = c.registerAndOpen(ctx, apiKey, hidden)
+	if c.tried.Equal(before) {
+		return err // bunq was not asked
+	}
 	c.tried = time.Now() // bunq may count from its answer
-	if c.failed == nil {
-		c.refusals = refusal{}
+	if err == nil {
+		c.failed, c.refusals = nil, refusal{}
 		return nil
 	}
-	c.failed = c.explainRefusal(ctx, c.failed, apiKey)
+	c.failed = c.explainRefusal(ctx, err, apiKey)
 	if refused(c.failed) {
 		c.refusals = c.refusals.again(secret, c.failed)
 	}
@@ -215,6 +218,7 @@ func (c *Client) openSession(ctx context.Context, apiKey string) error {
 		return err
 	}
 	c.keep(asking)
+	c.tried = start
 	var answer sessionAnswer
 	if err := c.do(ctx, exchange{
 		Operation: CreateSessionServer,

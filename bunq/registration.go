@@ -44,6 +44,7 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 	if err := c.markRequested(registration{c.config.Description, time.Now().UTC()}); err != nil {
 		return err
 	}
+	c.tried = time.Now()
 	id, err := c.createDeviceServer(ctx, apiKey)
 	switch {
 	case err == nil:
