@@ -122,9 +122,9 @@ type trial struct {
 	requests      atomic.Int64
 	registrations atomic.Int64 // of these
 	mu            sync.Mutex
-	strike   func() // what happens, once
-	at       int64  // at which request, counted from 1; 0 is at a time
-	answered bool   // when it is answered, or else when it comes
+	strike        func() // what happens, once
+	at            int64  // at which request, counted from 1; 0 is at a time
+	answered      bool   // when it is answered, or else when it comes
 }
 
 func (b *bank) newTrial(t *testing.T, number int, folder string) *trial {

@@ -196,7 +196,7 @@ func (c *apiContext) withSession(apiKey, token string, expiry time.Time, user se
 	return c.with(map[string]any{
 		apiKeyKey: apiKey,
 		sessionKey: map[string]any{
-			"token":       token,
+			"token": token,
 			// In whole seconds: the Java SDK takes six digits after the point for milliseconds.
 			"expiry_time": expiry.Local().Truncate(time.Second).Format(expiryLayout),
 			"user_id":     user.ID,

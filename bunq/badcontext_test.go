@@ -142,6 +142,7 @@ func TestContextFileThatCannotBeWrittenIsFoundOutBeforeAnythingIsSent(t *testing
 	}
 	for _, test := range []struct{ name, path, want string }{
 		{"no such folder", filepath.Join(t.TempDir(), "missing", "bunq.conf"), "its folder must exist and be writable for this program"},
+		{"a folder that not even root can write", "/sys/bunq.conf", "its folder must exist and be writable for this program"},
 		{"a file for a folder", filepath.Join(plain, "bunq.conf"), "reading the API context: "},
 		{"a folder for a file", t.TempDir(), "reading the API context: "},
 	} {

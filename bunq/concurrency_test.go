@@ -40,7 +40,7 @@ func TestManyReadersShareOneLogin(t *testing.T) {
 		for range 3 { // the first start, and the ends of two sessions
 			start := time.Now()
 			var readers sync.WaitGroup
-			for range 50 {
+			for range 64 {
 				readers.Go(func() {
 					if _, err := list(t.Context(), client); err != nil {
 						t.Error(err)

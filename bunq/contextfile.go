@@ -93,7 +93,14 @@ func resolve(path string) string {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		return resolved
 	}
-	return path
+	target, err := os.Readlink(path)
+	switch { // a link to a file that is yet to be made, or no link
+	case err != nil:
+		return path
+	case filepath.IsAbs(target):
+		return target
+	}
+	return filepath.Join(filepath.Dir(path), target)
 }
 
 func keepingFailed(path string, err error) error {
@@ -143,8 +150,6 @@ func syncFolder(path string) error {
 // lockRetry is how often a lock is tried that another process holds: a login takes longer.
 const lockRetry = 50 * time.Millisecond
 
-var errLocked = errors.New("another process is logging in with this file")
-
 // lock keeps other processes, and other clients in this one, from logging in with the context file until unlock. It
 // waits for them until ctx ends.
 func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
@@ -156,7 +161,7 @@ func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
 		removeLeftovers(path)
 		return func() { _ = lock.Unlock() }, nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w: %s (it holds %s)", errLocked, c.config.ContextFile, lock.Path())
+		return nil, &loginError{waiting, fmt.Errorf("another process is logging in with %s: it holds %s", c.config.ContextFile, lock.Path())}
 	case c.current().registered: // where there can be no lock there can be no registration either
 		return func() {}, nil
 	}

@@ -129,11 +129,12 @@ func (c *Client) enter(ctx context.Context, apiKey string) error {
 }
 
 // pause returns an error while bunq is to be left alone: for its 30 s, or as long as it says, and after a refusal for
-// longer, unless key or installation have changed. While the own device server is not ACTIVE no key is sent at all.
+// longer, unless key or installation have changed. While the own device server is not ACTIVE no key is sent at all. A time
+// in the file that is yet to come is of a clock that was put back.
 func (c *Client) pause(ctx context.Context, apiKey string) error {
 	known := c.current()
 	last, interval := c.tried, loginInterval
-	if known.tried.After(last) { // by another process, or before the start
+	if known.tried.After(last) && !known.tried.After(time.Now()) { // by another process, or before the start
 		last = known.tried
 	}
 	var e *Error
@@ -142,13 +143,13 @@ func (c *Client) pause(ctx context.Context, apiKey string) error {
 	}
 	since := time.Since(last)
 	switch {
-	case since >= 0 && since < interval && c.failed == nil: // negative after a clock was put back
+	case since < interval && c.failed == nil:
 		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: interval - since, Err: errTooSoon}
-	case since >= 0 && since < interval, c.refusals.holds(apiKey + known.token):
+	case since < interval, c.refusals.holds(apiKey + known.token):
 		return c.failed
 	}
 	if inactive(c.failed) {
-		if now := c.ownStanding(ctx); now == deviceNotActive || now == deviceNotShown {
+		if now := c.ownStanding(ctx); explanations[now].state == LoginDeviceNotActive {
 			c.tried = time.Now()
 			return c.failed
 		}

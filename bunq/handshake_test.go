@@ -2,6 +2,7 @@ package bunq_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,4 +133,40 @@ func TestKeyOfTheOtherEnvironmentIsRefusedAsCredentials(t *testing.T) {
 	if e.Reason != bunq.ReasonCredentials || err.Error() != want+e.ResponseID+")" {
 		t.Errorf("the error is %v", err)
 	}
+}
+
+func TestOAuthAccessTokenOpensSessionsAsLongAsItsAskersAndIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		accessToken, lasts := strings.Repeat("0123456789abcdef", 4), 90*time.Minute
+		api, err := bunqtest.New(bunqtest.Options{Environment: bunq.Production})
+		if err != nil {
+			t.Fatal(err)
+		}
+		api.AddUser(bunqtest.User{ID: 7, Kind: "UserApiKey", APIKey: accessToken, SessionTimeout: lasts})
+		config := newConfig(t, api)
+		config.Environment = bunq.Production
+		config.APIKey = func() (string, error) { return accessToken, nil }
+		client := newClient(t, config)
+		for renewals := range 3 {
+			opened := time.Now()
+			mustRead(t, client)
+			if login := client.Login(); !login.SessionExpiry.Equal(opened.Add(lasts)) || login.SessionRenewals != renewals {
+				t.Errorf("the login is %+v, want a session of %s and %d renewals", login, lasts, renewals)
+			}
+			document := readContextFile(t, config)
+			session := document["session_context"].(map[string]any)
+			asker := map[string]any{"UserCompany": map[string]any{"id": 8.0, "display_name": "An App", "session_timeout": lasts.Seconds()}}
+			if diff := cmp.Diff(asker, session["user_api_key"].(map[string]any)["requested_by_user"]); diff != "" || document["api_key"] != accessToken {
+				t.Errorf("the file has the key %v; requested_by_user, -want +got:\n%s", document["api_key"], diff)
+			}
+			time.Sleep(lasts / 2)
+			config.APIKey = nil // a restart finds token and session in the file
+			mustRead(t, newClient(t, config))
+			time.Sleep(lasts / 2)
+		}
+		if got := api.Sessions(); got != 3 {
+			t.Errorf("%d sessions, want 3", got)
+		}
+	})
 }

@@ -54,6 +54,16 @@ func (c *Client) stands(cause cause, err error) {
 	c.standing = loginError{cause, err}
 }
 
+// standsWithoutKey notes how the client stands after a reading without a key.
+func (c *Client) standsWithoutKey() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.standing = loginError{withoutKey, nil}
+	if refused, ok := c.deaf[ListDeviceServers]; ok {
+		c.standing = loginError{readingRefused, refused.err}
+	}
+}
+
 // open reports whether the context has a session that lasts for the time given.
 func (c *Client) open(known *apiContext, lasts time.Duration) bool {
 	c.mu.Lock()
@@ -74,7 +84,7 @@ type access struct {
 func (c *Client) authenticate(ctx context.Context, o Operation) (access, error) {
 	known, err := c.load()
 	if err != nil {
-		c.stands(otherCause, err)
+		c.stands(ownTrouble, err)
 		return access{}, err
 	}
 	key, err := c.apiKey(known)
@@ -120,11 +130,6 @@ func (c *Client) withoutKey(known *apiContext) (access, error) {
 		c.stands(withoutAnything, err)
 		return access{}, err
 	}
-	if err := c.refusedTo(known.token, ListDeviceServers); err != nil {
-		c.stands(readingRefused, err)
-	} else {
-		c.stands(withoutKey, nil)
-	}
 	return access{token: known.token, server: known.serverKey}, nil
 }
 
@@ -145,7 +150,9 @@ func (c *Client) read(ctx context.Context, x exchange) error {
 		case err != nil:
 		case !a.session:
 			err = c.readWithInstallation(ctx, x)
-			if ReasonOf(err) == ReasonUnauthorized && a.err != nil {
+			if a.err == nil {
+				c.standsWithoutKey()
+			} else if ReasonOf(err) == ReasonUnauthorized {
 				err = a.err // the news is why there is no session
 			}
 		default:
@@ -170,9 +177,13 @@ func (c *Client) closes(token string, err error) {
 	c.closed, c.closedErr = token, err
 }
 
+// closedError returns what bunq said of the last session, nil if it still takes it.
 func (c *Client) closedError() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.context == nil || c.context.session.token != c.closed {
+		return nil
+	}
 	return c.closedErr
 }
 

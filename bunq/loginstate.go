@@ -50,6 +50,8 @@ const (
 	loginUnanswered
 	withoutKey
 	withoutAnything
+	waiting
+	ownTrouble
 	otherCause
 )
 
@@ -67,7 +69,7 @@ var explanations = map[cause]struct {
 	registrationRefused: {LoginCredentialsRefused, "bunq refuses the key or this address, so no device server is registered: see in the bunq app " +
 		"whether the key still exists and permits the address that this machine has now"},
 	keyOfSandbox: {LoginCredentialsRefused, "bunq refuses the key: it is one of the sandbox, but the environment is production; correct the one or the other"},
-	keyOfProduction: {LoginCredentialsRefused, "bunq refuses the key: it is one of production, since those of the sandbox begin with sandbox_, " +
+	keyOfProduction: {LoginCredentialsRefused, "bunq refuses the key: it looks like one of production, since those of the sandbox begin with sandbox_, " +
 		"but the environment is sandbox; correct the one or the other"},
 	deviceNotActive: {LoginDeviceNotActive, "the exporter's own device server is not ACTIVE, so bunq opens no session: confirm or unblock it in the bunq app"},
 	deviceNotShown: {LoginDeviceNotActive, "bunq shows no device server of this installation, so it opens no session: if the bunq app shows none either, " +
@@ -80,6 +82,8 @@ var explanations = map[cause]struct {
 	loginUnanswered: {LoginUnreachable, "bunq does not answer the login, or is in maintenance: the exporter tries again"},
 	withoutKey:      {LoginNoKey, "there is no API key, so no session is opened: device servers are read with the installation's token"},
 	withoutAnything: {LoginNoKey, "there is neither an API key nor a registered installation: provide an API key, or name the context file of an installation that exists"},
+	waiting:         {LoginUnknown, "the exporter waits before it logs in: err says what for"},
+	ownTrouble:      {LoginUnknown, "the exporter cannot use its API context or its API key: err says what to do"},
 	otherCause:      {LoginUnknown, "there is no session, and none of bunq's usual causes explains it: err says what happened"},
 }
 
@@ -109,8 +113,11 @@ func explain(err error) *loginError {
 	case ReasonTimeout, ReasonNetwork, ReasonMaintenance, ReasonServer:
 		return &loginError{loginUnanswered, err}
 	}
-	if errors.Is(err, errUnanswered) {
+	switch {
+	case errors.Is(err, errUnanswered):
 		return &loginError{loginUnanswered, err}
+	case ReasonOf(err) == "":
+		return &loginError{ownTrouble, err}
 	}
 	return &loginError{otherCause, err}
 }
@@ -120,16 +127,19 @@ func (c *Client) explainRefusal(ctx context.Context, err error, apiKey string) *
 	if ReasonOf(err) != ReasonCredentials {
 		return explain(err)
 	}
-	sandboxKey := strings.HasPrefix(apiKey, "sandbox_")
-	switch {
-	case sandboxKey && c.config.Environment == Production:
-		return &loginError{keyOfSandbox, err}
-	case !sandboxKey && c.config.Environment == Sandbox:
-		return &loginError{keyOfProduction, err}
-	case !c.current().registered:
-		return &loginError{registrationRefused, err}
+	cause := registrationRefused
+	if c.current().registered {
+		cause = c.ownStanding(ctx)
 	}
-	return &loginError{c.ownStanding(ctx), err}
+	if sandboxKey := strings.HasPrefix(apiKey, "sandbox_"); explanations[cause].state != LoginDeviceNotActive {
+		switch {
+		case sandboxKey && c.config.Environment == Production:
+			cause = keyOfSandbox
+		case !sandboxKey && c.config.Environment == Sandbox:
+			cause = keyOfProduction
+		}
+	}
+	return &loginError{cause, err}
 }
 
 // ownStanding looks at the client's own device server with the installation's token, and returns what that makes of a
@@ -167,7 +177,7 @@ func (c *Client) ownStanding(ctx context.Context) cause {
 // inactive reports whether a login failed for the state of the client's own device server.
 func inactive(err error) bool {
 	var known *loginError
-	return errors.As(err, &known) && (known.cause == deviceNotActive || known.cause == deviceNotShown)
+	return errors.As(err, &known) && explanations[known.cause].state == LoginDeviceNotActive
 }
 
 // refused reports whether bunq has answered that it does not want this login.

@@ -29,8 +29,8 @@ func (c *Client) takeUp(ctx context.Context) (hidden, err error) {
 	case id != 0:
 		return nil, c.registeredAs(id)
 	case time.Since(asked) < registrationPatience:
-		return nil, fmt.Errorf("bunq may still be making the device server %q: it is looked for on each scrape, and asked for "+
-			"anew from %s on", known.requested.Description, asked.Add(registrationPatience).UTC().Format(time.DateTime+" MST"))
+		return nil, &loginError{waiting, fmt.Errorf("bunq may still be making the device server %q: it is looked for on each scrape, "+
+			"and asked for anew from %s on", known.requested.Description, asked.Add(registrationPatience).UTC().Format(time.DateTime+" MST"))}
 	}
 	return nil, nil
 }

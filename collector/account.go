@@ -89,8 +89,8 @@ func (a *Account) keep(r Reading) time.Time {
 	a.last = r
 	login := a.client.Login()
 	a.logLogin(login)
-	if login.Err == nil || !errors.Is(r.Err, login.Err) { // or it is told already
-		a.logChange(&a.trouble, r.Err, "Cannot read the device servers", "Device servers are read again")
+	if trouble := r.Trouble(login); trouble != nil || r.Err == nil {
+		a.logChange(&a.trouble, trouble, "Cannot read the device servers", "Device servers are read again")
 	}
 	a.logChange(&a.unsaved, login.Unsaved, "Reading goes on, but the next start will have to log in anew", "The API context is kept again")
 	for id, d := range r.DeviceServers {
@@ -113,10 +113,11 @@ func (a *Account) logLogin(login bunq.Login) {
 	if login.State == bunq.LoginOK || login.State == bunq.LoginNoKey && login.Err == nil {
 		logger = level.Info(a.logger)
 	}
+	what := []any{"msg", login.Explanation, "login_state", login.State}
 	if login.Err != nil {
-		logger = log.With(logger, "err", login.Err)
+		what = append(what, "err", login.Err)
 	}
-	_ = logger.Log("msg", login.Explanation, "login_state", login.State)
+	_ = logger.Log(what...)
 }
 
 // logChange tells of an error once, and once when it is over. Before is what was told last.

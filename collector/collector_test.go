@@ -59,15 +59,24 @@ func newAccount(t *testing.T, name string, api http.Handler, ids ...int64) (*col
 
 func newAccountIn(t *testing.T, folder, name string, api http.Handler, ids ...int64) (*collector.Account, *bytes.Buffer) {
 	t.Helper()
-	var logged bytes.Buffer
-	account, err := collector.NewAccount(name, ids, bunq.Config{
+	return newAccountOf(t, newConfig(folder, api), name, ids...)
+}
+
+func newConfig(folder string, api http.Handler) bunq.Config {
+	return bunq.Config{
 		Environment: bunq.Sandbox,
 		APIKey:      func() (string, error) { return apiKey, nil },
 		ContextFile: filepath.Join(folder, "bunq.conf"),
 		Description: "bunq_exporter",
 		UserAgent:   "bunq_exporter/test",
 		Transport:   bunqtest.Transport(api),
-	}, log.NewLogfmtLogger(log.NewSyncWriter(&logged)))
+	}
+}
+
+func newAccountOf(t *testing.T, config bunq.Config, name string, ids ...int64) (*collector.Account, *bytes.Buffer) {
+	t.Helper()
+	var logged bytes.Buffer
+	account, err := collector.NewAccount(name, ids, config, log.NewLogfmtLogger(log.NewSyncWriter(&logged)))
 	if err != nil {
 		t.Fatal(err)
 	}

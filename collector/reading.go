@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -19,6 +20,14 @@ type Reading struct {
 	Unexpected    []bunq.DeviceServer         // neither watched nor the exporter's own
 	Counts        map[bunq.Status]int         // of the whole account; nil where the list was not read to its end
 	Err           error                       // what ended the reading early; nil if nothing did
+}
+
+// Trouble returns what ended the reading early, unless it is the login's and told there.
+func (r Reading) Trouble(login bunq.Login) error {
+	if login.Err != nil && errors.Is(r.Err, login.Err) {
+		return nil
+	}
+	return r.Err
 }
 
 // read asks bunq for every watched device server: the list, 200 in one request, until all are seen, then what the list

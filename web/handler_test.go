@@ -304,7 +304,7 @@ func TestStatusPageSaysWhyNothingWasRead(t *testing.T) {
 		handler := newHandler(t, nil, account)
 		ask(t, handler, http.MethodGet, "/metrics")
 		page := ask(t, handler, http.MethodGet, "/status").Body.String()
-		for _, want := range []string{`<p class="error">POST installation: timeout`, "There is no session", "The reading ended before its turn"} {
+		for _, want := range []string{`Login: <b>unreachable</b>, bunq does not answer the login`, `<small>POST installation: timeout`, "There is no session", "The reading ended before its turn"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page lacks %s:\n%s", want, page)
 			}
