@@ -1,7 +1,6 @@
 package bunq
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,11 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
-	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 )
 
@@ -147,41 +143,68 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// lockRetry is how often a lock is tried that another process holds: a login takes longer.
-const lockRetry = 50 * time.Millisecond
-
-// lock keeps other processes, and other clients in this one, from logging in with the context file until unlock. It
-// waits for them until ctx ends.
-func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
-	path := resolve(c.config.ContextFile)
-	lock := flock.New(path + ".lock")
-	locked, err := lock.TryLockContext(ctx, lockRetry)
-	switch {
-	case locked:
-		removeLeftovers(path)
-		return func() { _ = lock.Unlock() }, nil
-	case ctx.Err() != nil:
-		return nil, &loginError{waiting, fmt.Errorf("another process is logging in with %s: it holds %s", c.config.ContextFile, lock.Path())}
-	case c.current().registered: // where there can be no lock there can be no registration either
-		return func() {}, nil
-	}
-	return nil, keepingFailed(c.config.ContextFile, err)
+// current returns the API context, nil before it was read.
+func (c *Client) current() *apiContext {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.context
 }
 
-// leftoverAge is how old a temporary file is that nobody is writing any more.
-const leftoverAge = time.Minute
-
-// removeLeftovers removes the temporary files of processes that were killed while they wrote: there are secrets in them.
-func removeLeftovers(path string) {
-	folder, prefix := filepath.Dir(path), "."+filepath.Base(path)
-	entries, _ := os.ReadDir(folder)
-	for _, entry := range entries {
-		number, temporary := strings.CutPrefix(entry.Name(), prefix)
-		if !temporary || number == "" || strings.Trim(number, "0123456789") != "" {
-			continue
-		}
-		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > leftoverAge {
-			_ = os.Remove(filepath.Join(folder, entry.Name()))
+// load reads the context file once, and writes it again where an earlier attempt to write it failed.
+func (c *Client) load() (*apiContext, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.context == nil || c.unsaved != nil {
+		known, err := readContext(c.config.ContextFile, c.config.Environment)
+		switch {
+		case c.context == nil && err != nil:
+			return nil, err
+		case c.context == nil:
+			c.context = known
+		case err != nil:
+			c.unsaved = err
+		case known.token != "" && known.token != c.context.token: // of another process, that has registered meanwhile
+			c.context, c.unsaved = known, nil
+		default:
+			c.unsaved = c.context.write(c.config.ContextFile)
 		}
 	}
+	return c.context, nil
+}
+
+// reread reads the context file again, unless it is behind what is in use, or gone.
+func (c *Client) reread() (*apiContext, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unsaved != nil {
+		return c.context, nil
+	}
+	known, err := readContext(c.config.ContextFile, c.config.Environment)
+	if err != nil {
+		return nil, err
+	}
+	if known.document != nil {
+		c.context = known
+	}
+	return c.context, nil
+}
+
+// commit takes over a new context if it can be written.
+func (c *Client) commit(next *apiContext) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := next.write(c.config.ContextFile); err != nil {
+		return err
+	}
+	c.context, c.unsaved = next, nil
+	return nil
+}
+
+// keep takes over a new context, and writes it if it can: what bunq has made must not be made twice, and what can be
+// read should be. Login tells of the error.
+func (c *Client) keep(next *apiContext) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.context = next
+	c.unsaved = next.write(c.config.ContextFile)
 }

@@ -122,3 +122,58 @@ func (o objects) userKind() (string, bool) {
 	}
 	return "", false
 }
+
+// installationAnswer is what POST /installation answers.
+type installationAnswer struct {
+	token, serverKey string
+	created          string // when, by bunq's clock
+}
+
+func (a *installationAnswer) decode(body []byte) error {
+	objects, err := decodeObjects(body)
+	if err != nil {
+		return err
+	}
+	if a.token, a.created, err = objects.token(); err != nil {
+		return err
+	}
+	var key struct {
+		PEM string `json:"server_public_key"`
+	}
+	if err := objects.decode("ServerPublicKey", &key); err != nil {
+		return err
+	}
+	a.serverKey = key.PEM
+	if _, err = time.Parse(timeLayout, a.created); err != nil {
+		return errors.New("the answer's Token does not say when it was created")
+	}
+	_, err = decodePublicKey(key.PEM)
+	return err
+}
+
+// sessionAnswer is what POST /session-server answers.
+type sessionAnswer struct {
+	token string
+	user  sessionUser
+}
+
+// sessionUser is whoever a session belongs to.
+type sessionUser struct {
+	ID      int64 `json:"id"`
+	timeout time.Duration
+	key     string          // of the SDKs' session_context
+	phpKey  string          // of the PHP SDK's, in camelCase
+	raw     json.RawMessage // as bunq sent it: the SDKs want it back
+}
+
+func (a *sessionAnswer) decode(body []byte) error {
+	objects, err := decodeObjects(body)
+	if err != nil {
+		return err
+	}
+	if a.token, _, err = objects.token(); err != nil {
+		return err
+	}
+	a.user, err = objects.user()
+	return err
+}

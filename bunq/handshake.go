@@ -2,11 +2,9 @@ package bunq
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,62 +15,6 @@ const (
 	// leaves a device server or a session at bunq, and where bunq is slow no attempt would ever succeed.
 	loginTimeout = 30 * time.Second
 )
-
-var (
-	errTooSoon    = errors.New("bunq allows one login in 30 s, and the last one is not that long ago")
-	errUnanswered = errors.New("bunq has not answered the login yet")
-)
-
-// logIn does what is missing of the handshake, or waits for whoever does it already. If there is another way of reading,
-// it waits for no more than half of ctx's time, and not at all for a login that somebody has waited for in vain.
-func (c *Client) logIn(ctx context.Context, otherwise bool) error {
-	if otherwise {
-		if c.waitedInVain() {
-			return errUnanswered
-		}
-		if deadline, ok := ctx.Deadline(); ok {
-			half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
-			defer cancel()
-			ctx = half
-		}
-	}
-	var own atomic.Bool              // whether the login under way is this call's
-	goesOn := make(chan struct{}, 1) // it does not end with ctx any more
-	done := c.logins.DoChan("", func() (any, error) {
-		own.Store(true)
-		c.setUnderWay(true)
-		defer c.setUnderWay(false)
-		return nil, c.handshake(ctx, func() { goesOn <- struct{}{} })
-	})
-	select {
-	case result := <-done:
-		return result.Err
-	case <-ctx.Done():
-	}
-	if own.Load() {
-		select {
-		case result := <-done: // ended with ctx, and says with what
-			return result.Err
-		case <-goesOn:
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.awaited = c.underWay
-	return fmt.Errorf("%w: %w", errUnanswered, ctx.Err())
-}
-
-func (c *Client) waitedInVain() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.awaited
-}
-
-func (c *Client) setUnderWay(now bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.underWay, c.awaited = now, false
-}
 
 // handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. Waiting for
 // other processes, and an installation, which costs nothing to repeat, end with ctx; the rest goesOn.
@@ -244,59 +186,4 @@ func (c *Client) openSession(ctx context.Context, apiKey string) error {
 	}
 	c.keep(renewed) // one that is lost with the process can be had anew
 	return nil
-}
-
-// installationAnswer is what POST /installation answers.
-type installationAnswer struct {
-	token, serverKey string
-	created          string // when, by bunq's clock
-}
-
-func (a *installationAnswer) decode(body []byte) error {
-	objects, err := decodeObjects(body)
-	if err != nil {
-		return err
-	}
-	if a.token, a.created, err = objects.token(); err != nil {
-		return err
-	}
-	var key struct {
-		PEM string `json:"server_public_key"`
-	}
-	if err := objects.decode("ServerPublicKey", &key); err != nil {
-		return err
-	}
-	a.serverKey = key.PEM
-	if _, err = time.Parse(timeLayout, a.created); err != nil {
-		return errors.New("the answer's Token does not say when it was created")
-	}
-	_, err = decodePublicKey(key.PEM)
-	return err
-}
-
-// sessionAnswer is what POST /session-server answers.
-type sessionAnswer struct {
-	token string
-	user  sessionUser
-}
-
-// sessionUser is whoever a session belongs to.
-type sessionUser struct {
-	ID      int64 `json:"id"`
-	timeout time.Duration
-	key     string          // of the SDKs' session_context
-	phpKey  string          // of the PHP SDK's, in camelCase
-	raw     json.RawMessage // as bunq sent it: the SDKs want it back
-}
-
-func (a *sessionAnswer) decode(body []byte) error {
-	objects, err := decodeObjects(body)
-	if err != nil {
-		return err
-	}
-	if a.token, _, err = objects.token(); err != nil {
-		return err
-	}
-	a.user, err = objects.user()
-	return err
 }
