@@ -111,8 +111,11 @@ func (p *deviceServerPage) decode(body []byte) error {
 
 // DeviceServer reads one device server. A device server that bunq does not know is an [Error] with [ReasonNotFound].
 func (c *Client) DeviceServer(ctx context.Context, id int64) (DeviceServer, error) {
-	var found DeviceServer
-	err := c.read(ctx, exchange{
+	return readOne(ctx, id, c.read)
+}
+
+func readOne(ctx context.Context, id int64, read func(context.Context, exchange) error) (found DeviceServer, err error) {
+	err = read(ctx, exchange{
 		Operation: ReadDeviceServer,
 		path:      "device-server/" + strconv.FormatInt(id, 10),
 		decode: func(body []byte) error {
@@ -149,7 +152,7 @@ func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[Page, error] {
 func pages(ctx context.Context, read func(context.Context, exchange) error) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		for older := int64(0); ; {
-			page, next, err := readPage(ctx, older, pageSize, read)
+			page, next, err := readPage(ctx, older, read)
 			if err != nil {
 				yield(Page{}, err)
 				return
@@ -162,10 +165,9 @@ func pages(ctx context.Context, read func(context.Context, exchange) error) iter
 	}
 }
 
-// readPage reads up to count device servers with ids below older (0: the newest), and the older of the next page, 0
-// after the last.
-func readPage(ctx context.Context, older int64, count int, read func(context.Context, exchange) error) (page []DeviceServer, next int64, err error) {
-	query := url.Values{"count": {strconv.Itoa(count)}}
+// readPage reads the device servers with ids below older (0: the newest), and the older of the next page, 0 after the last.
+func readPage(ctx context.Context, older int64, read func(context.Context, exchange) error) (page []DeviceServer, next int64, err error) {
+	query := url.Values{"count": {strconv.Itoa(pageSize)}}
 	if older > 0 {
 		query.Set("older_id", strconv.FormatInt(older, 10))
 	}

@@ -145,33 +145,47 @@ func (c *Client) explainRefusal(ctx context.Context, err error, apiKey string) *
 // ownStanding looks at the client's own device server with the installation's token, and returns what that makes of a
 // refused login.
 func (c *Client) ownStanding(ctx context.Context) cause {
-	own := c.current().deviceServerID
-	older, count := int64(0), pageSize
-	if own != 0 {
-		older, count = own+1, 1 // as a list, since the installation's token may not read single ones
-	}
-	page, next, err := readPage(ctx, older, count, c.readWithInstallation)
-	if err != nil {
-		return keyAddressOrDeviceRefused
-	}
-	if own != 0 {
-		page, next = slices.DeleteFunc(page, func(d DeviceServer) bool { return d.ID != own }), 0
-	}
+	seen, all, err := c.lookAtOwn(ctx)
 	active := 0
-	for _, d := range page {
+	for _, d := range seen {
 		if d.Status == StatusActive {
 			active++
 		}
 	}
 	switch {
-	case len(page) == 0:
+	case err != nil || !all:
+		return keyAddressOrDeviceRefused
+	case len(seen) == 0:
 		return deviceNotShown
-	case active == 0 && next == 0:
+	case active == 0:
 		return deviceNotActive
-	case active == len(page) && next == 0:
+	case active == len(seen):
 		return keyOrAddressRefused
 	}
 	return keyAddressOrDeviceRefused // one of these is our own, and nothing says which
+}
+
+// lookAtOwn returns the device servers of which one is the client's own, and whether these are all that may be. bunq may
+// show them in the list alone.
+func (c *Client) lookAtOwn(ctx context.Context) (seen []DeviceServer, all bool, err error) {
+	own := c.current().deviceServerID
+	if own != 0 {
+		d, err := readOne(ctx, own, c.readWithInstallation)
+		switch ReasonOf(err) {
+		case "":
+			return []DeviceServer{d}, true, err
+		case ReasonNotFound:
+			return nil, true, nil
+		}
+	}
+	page, next, err := readPage(ctx, 0, c.readWithInstallation)
+	if i := slices.IndexFunc(page, func(d DeviceServer) bool { return d.ID == own }); i >= 0 {
+		return page[i : i+1], true, err
+	}
+	if own != 0 {
+		page = nil
+	}
+	return page, next == 0, err
 }
 
 // inactive reports whether a login failed for the state of the client's own device server.

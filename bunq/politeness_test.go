@@ -41,18 +41,18 @@ func TestWhatBunqRefusesToTheInstallationIsTriedLessAndLessOften(t *testing.T) {
 						time.Sleep(15 * time.Second)
 					}
 					patient := append([]float64{30, 60, 120, 240}, slices.Repeat([]float64{300}, 10)...)
-					_, ones := api.seen("GET /v1/device-server/2")
+					_, ones := api.seen("GET /v1/device-server/") // its own device server, too
 					if diff := cmp.Diff(patient, pauses(ones)); diff != "" {
 						t.Errorf("pauses between readings of one, -want +got:\n%s", diff)
 					}
 					_, lists := api.seen("GET /v1/device-server?count=200")
 					if reads == bunqtest.ReadsList {
-						if len(lists) != readings {
-							t.Errorf("%d lists, want %d", len(lists), readings)
+						logins, _ := api.seen("POST") // each refused one is looked into
+						if want := readings + len(logins); len(lists) != want {
+							t.Errorf("%d lists, want %d", len(lists), want)
 						}
 						return
 					}
-					_, lists = api.seen("GET /v1/device-server?") // or of its own device server, to tell why it is refused
 					if diff := cmp.Diff(patient, pauses(lists)); diff != "" {
 						t.Errorf("pauses between lists, -want +got:\n%s", diff)
 					}
