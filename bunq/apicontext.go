@@ -138,6 +138,10 @@ func sessionOf(text json.RawMessage) session {
 	if err != nil {
 		return session{}
 	}
+	// At the end of summer time an hour comes twice. The later one is safe: bunq refuses a session that has ended.
+	if later := expiry.Add(time.Hour); later.Format(expiryLayout) == expiry.Format(expiryLayout) {
+		expiry = later
+	}
 	return session{token: s.Token, expiry: expiry}
 }
 

@@ -29,7 +29,10 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		return err
 	}
 	key, err := c.apiKey(known)
-	if err != nil || key == "" {
+	if err == nil && key == "" { // the file that was read again has none any more
+		err = errNoKey
+	}
+	if err != nil {
 		return err
 	}
 	if known.token == "" {
@@ -91,7 +94,7 @@ func (c *Client) pause(ctx context.Context, apiKey string) error {
 		return c.failed
 	}
 	if inactive(c.failed) {
-		if now := c.ownStanding(ctx); explanations[now].state == LoginDeviceNotActive {
+		if now, err := c.ownStanding(ctx); err != nil || explanations[now].state == LoginDeviceNotActive {
 			c.tried = time.Now()
 			return c.failed
 		}

@@ -19,7 +19,10 @@ const lockRetry = 50 * time.Millisecond
 func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
 	path := resolve(c.config.ContextFile)
 	lock := flock.New(path + ".lock")
-	locked, err := lock.TryLockContext(ctx, lockRetry)
+	locked, err := lock.TryLock() // even if ctx has ended: only then it is known that somebody holds it
+	if err == nil && !locked {
+		locked, err = lock.TryLockContext(ctx, lockRetry)
+	}
 	switch {
 	case locked:
 		removeLeftovers(path)

@@ -84,13 +84,15 @@ func (c *Client) authenticate(ctx context.Context, o Operation) (*apiContext, er
 func (c *Client) renew(ctx context.Context, known *apiContext, o Operation) (*apiContext, error) {
 	err := c.logIn(ctx, c.open(known, 0) || c.installationReads(o))
 	known = c.current()
-	switch {
-	case c.open(known, 0):
+	if c.open(known, 0) {
 		c.stands(sessionOpen, nil)
 		return known, nil
-	case err == nil: // the file that was read again has none any more
-		return nil, errNoKey
-	case !errors.Is(err, context.Canceled): // or the scraper went away, and nothing is known
+	}
+	if err == nil {
+		err = &loginError{waiting, errors.New("the session from the last login has ended already")}
+	}
+	// Without a key the reading tells; and where the scraper went away nothing is known.
+	if !errors.Is(err, errNoKey) && !errors.Is(err, context.Canceled) {
 		c.stands(explain(err).cause, err)
 	}
 	return nil, err

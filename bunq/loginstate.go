@@ -129,7 +129,7 @@ func (c *Client) explainRefusal(ctx context.Context, err error, apiKey string) *
 	}
 	cause := registrationRefused
 	if c.current().registered {
-		cause = c.ownStanding(ctx)
+		cause, _ = c.ownStanding(ctx)
 	}
 	if sandboxKey := strings.HasPrefix(apiKey, "sandbox_"); explanations[cause].state != LoginDeviceNotActive {
 		switch {
@@ -143,8 +143,8 @@ func (c *Client) explainRefusal(ctx context.Context, err error, apiKey string) *
 }
 
 // ownStanding looks at the client's own device server with the installation's token, and returns what that makes of a
-// refused login.
-func (c *Client) ownStanding(ctx context.Context) cause {
+// refused login. The error is that it could not look this time.
+func (c *Client) ownStanding(ctx context.Context) (cause, error) {
 	seen, all, err := c.lookAtOwn(ctx)
 	active := 0
 	for _, d := range seen {
@@ -153,16 +153,18 @@ func (c *Client) ownStanding(ctx context.Context) cause {
 		}
 	}
 	switch {
+	case err != nil && ReasonOf(err) != ReasonUnauthorized:
+		return keyAddressOrDeviceRefused, err
 	case err != nil || !all:
-		return keyAddressOrDeviceRefused
+		return keyAddressOrDeviceRefused, nil
 	case len(seen) == 0:
-		return deviceNotShown
+		return deviceNotShown, nil
 	case active == 0:
-		return deviceNotActive
+		return deviceNotActive, nil
 	case active == len(seen):
-		return keyOrAddressRefused
+		return keyOrAddressRefused, nil
 	}
-	return keyAddressOrDeviceRefused // one of these is our own, and nothing says which
+	return keyAddressOrDeviceRefused, nil // one of these is our own, and nothing says which
 }
 
 // lookAtOwn returns the device servers of which one is the client's own, and whether these are all that may be. bunq may

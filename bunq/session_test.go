@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	_ "time/tzdata" // the machine may have none
 
 	"github.com/google/go-cmp/cmp"
 
@@ -295,6 +296,29 @@ func TestSessionShorterThanTheLeewayIsUsedToItsEnd(t *testing.T) {
 		_, logins := api.seen("POST /v1/session-server")
 		if apart(t, logins); len(logins) != 2 {
 			t.Errorf("%d logins, want 2", len(logins))
+		}
+	})
+}
+
+// expiry_time has no zone. Not parallel: it changes the program's.
+func TestSessionThatEndsInTheHourThatComesTwiceIsUsed(t *testing.T) {
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := time.Local
+	time.Local = zone
+	defer func() { time.Local = local }()
+	synctest.Test(t, func(t *testing.T) {
+		api := shortSessions(t, bunqtest.Options{}, 20*time.Minute)
+		client := newClient(t, newConfig(t, api))
+		time.Sleep(time.Until(time.Date(2000, 10, 29, 4, 50, 0, 0, time.UTC)))
+		for range 3 * 12 { // three hours around the change
+			mustRead(t, client)
+			if login := client.Login(); login.State != bunq.LoginOK {
+				t.Errorf("at %s the login is %+v", time.Now().UTC(), login)
+			}
+			time.Sleep(5 * time.Minute)
 		}
 	})
 }
