@@ -55,9 +55,9 @@ type Client struct {
 	renewals int
 	standing loginError // with bunq
 
-	closed    string                // token of the last session that bunq did not take any more
-	closedErr error                 // what it said
-	deaf      map[Operation]refusal // readings that bunq refuses to the installation's token
+	closed  string             // token of the last session that bunq did not take any more
+	fresh   string             // token of a session that was opened and has not been of use yet
+	refused map[string]refusal // readings that bunq refuses: by path to a session, by operation to an installation
 
 	underWay bool // a login
 	awaited  bool // it was waited for in vain
@@ -79,7 +79,7 @@ func New(config Config) (*Client, error) {
 	if config.Transport == nil {
 		config.Transport = NewTransport()
 	}
-	return &Client{config: config, base: base, deaf: map[Operation]refusal{}}, nil
+	return &Client{config: config, base: base, refused: map[string]refusal{}}, nil
 }
 
 // NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2 and keeps as
@@ -115,6 +115,7 @@ func (c *Client) do(ctx context.Context, x exchange) error {
 	if e := call.Err; e != nil {
 		e.Operation, e.StatusCode, e.RequestID, e.ResponseID = call.Operation, call.StatusCode, call.RequestID, call.ResponseID
 		e.Description = cut(c.redact(e.Description, x.token, x.secret))
+		e.Err = c.redactError(e.Err, x.token, x.secret)
 	}
 	call.Warning = cut(c.redact(call.Warning, x.token, x.secret))
 	if c.config.Observe != nil {
@@ -203,6 +204,17 @@ func responseID(header http.Header) string {
 		return ""
 	}
 	return id
+}
+
+// redactError is for net/http's errors, which quote what it cannot read.
+func (c *Client) redactError(err error, secrets ...string) error {
+	if err == nil {
+		return nil
+	}
+	if text := c.redact(err.Error(), secrets...); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
 }
 
 // redact takes the secrets that this client knows out of bunq's words, should bunq ever quote one.

@@ -84,19 +84,25 @@ func (c *apiContext) write(path string) error {
 	return nil
 }
 
+// maxLinks is how many links Linux follows from one to the next.
+const maxLinks = 40
+
 // resolve follows links, so that a replaced file does not take the place of a link to it.
 func resolve(path string) string {
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		return resolved
+	for range maxLinks {
+		if resolved, err := filepath.EvalSymlinks(path); err == nil {
+			return resolved
+		}
+		target, err := os.Readlink(path) // to a file that is yet to be made
+		folder, badFolder := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil || badFolder != nil {
+			return path
+		}
+		if path = target; !filepath.IsAbs(path) {
+			path = filepath.Join(folder, path)
+		}
 	}
-	target, err := os.Readlink(path)
-	switch { // a link to a file that is yet to be made, or no link
-	case err != nil:
-		return path
-	case filepath.IsAbs(target):
-		return target
-	}
-	return filepath.Join(filepath.Dir(path), target)
+	return path
 }
 
 func keepingFailed(path string, err error) error {
@@ -154,19 +160,17 @@ func (c *Client) current() *apiContext {
 func (c *Client) load() (*apiContext, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.context == nil || c.unsaved != nil {
+	if c.context == nil {
+		removeLeftovers(resolve(c.config.ContextFile))
 		known, err := readContext(c.config.ContextFile, c.config.Environment)
-		switch {
-		case c.context == nil && err != nil:
+		if err != nil {
 			return nil, err
-		case c.context == nil:
-			c.context = known
-		case err != nil:
+		}
+		c.context = known
+	}
+	if c.unsaved != nil {
+		if err := c.write(c.context); !errors.Is(err, errReplaced) {
 			c.unsaved = err
-		case known.token != "" && known.token != c.context.token: // of another process, that has registered meanwhile
-			c.context, c.unsaved = known, nil
-		default:
-			c.unsaved = c.context.write(c.config.ContextFile)
 		}
 	}
 	return c.context, nil
@@ -193,11 +197,7 @@ func (c *Client) reread() (*apiContext, error) {
 func (c *Client) commit(next *apiContext) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := next.write(c.config.ContextFile); err != nil {
-		return err
-	}
-	c.context, c.unsaved = next, nil
-	return nil
+	return c.write(next)
 }
 
 // keep takes over a new context, and writes it if it can: what bunq has made must not be made twice, and what can be
@@ -205,6 +205,27 @@ func (c *Client) commit(next *apiContext) error {
 func (c *Client) keep(next *apiContext) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.context = next
-	c.unsaved = next.write(c.config.ContextFile)
+	if err := c.write(next); !errors.Is(err, errReplaced) {
+		c.context, c.unsaved = next, err
+	}
+}
+
+var errReplaced = errors.New("the API context file has been replaced meanwhile, so it is left as it is and used from now on")
+
+// write puts a context into its file and takes it over, unless the file is damaged by now or of another installation: an
+// SDK, a person or another process has written it then. The caller holds the lock.
+func (c *Client) write(next *apiContext) error {
+	there, err := readContext(c.config.ContextFile, c.config.Environment)
+	switch {
+	case err != nil:
+		return err
+	case there.token != "" && there.token != next.token:
+		c.context, c.unsaved = there, nil
+		return errReplaced
+	}
+	if err := next.write(c.config.ContextFile); err != nil {
+		return err
+	}
+	c.context, c.unsaved = next, nil
+	return nil
 }

@@ -1,10 +1,10 @@
 package bunq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -14,6 +14,8 @@ const (
 	// loginTimeout bounds registration and login. They are not cut off with the reading that began them: each attempt
 	// leaves a device server or a session at bunq, and where bunq is slow no attempt would ever succeed.
 	loginTimeout = 30 * time.Second
+	// longestRetryAfter bounds what bunq says: a mistake of a gateway's must not end all logins.
+	longestRetryAfter = time.Hour
 )
 
 // handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. Waiting for
@@ -36,8 +38,11 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		return err
 	}
 	if known.token == "" {
+		if c.refusals.holds(key) {
+			return c.failed
+		}
 		if err := c.install(ctx, key); err != nil {
-			return err
+			return c.fails(ctx, err, key, key)
 		}
 	}
 	goesOn()
@@ -66,6 +71,11 @@ func (c *Client) enter(ctx context.Context, apiKey string) error {
 		c.failed, c.refusals = nil, refusal{}
 		return nil
 	}
+	return c.fails(ctx, err, apiKey, secret)
+}
+
+// fails notes what became of an attempt, and for how long bunq is not to be asked with the same secrets.
+func (c *Client) fails(ctx context.Context, err error, apiKey, secret string) error {
 	c.failed = c.explainRefusal(ctx, err, apiKey)
 	if refused(c.failed) {
 		c.refusals = c.refusals.again(secret, c.failed)
@@ -74,8 +84,8 @@ func (c *Client) enter(ctx context.Context, apiKey string) error {
 }
 
 // pause returns an error while bunq is to be left alone: for its 30 s, or as long as it says, and after a refusal for
-// longer, unless key or installation have changed. While the own device server is not ACTIVE no key is sent at all. A time
-// in the file that is yet to come is of a clock that was put back.
+// longer, unless key or installation have changed or the own device server is ACTIVE again. A time in the file that is yet
+// to come is of a clock that was put back.
 func (c *Client) pause(ctx context.Context, apiKey string) error {
 	known := c.current()
 	last, interval := c.tried, loginInterval
@@ -83,23 +93,25 @@ func (c *Client) pause(ctx context.Context, apiKey string) error {
 		last = known.tried
 	}
 	var e *Error
-	if errors.As(c.failed, &e) && e.StatusCode == http.StatusTooManyRequests {
-		interval = max(interval, e.RetryAfter)
+	if errors.As(c.failed, &e) {
+		interval = max(interval, min(e.RetryAfter, longestRetryAfter))
 	}
 	since := time.Since(last)
 	switch {
 	case since < interval && c.failed == nil:
-		return &Error{Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: interval - since, Err: errTooSoon}
-	case since < interval, c.refusals.holds(apiKey + known.token):
+		return tooSoon(interval - since)
+	case since < interval:
 		return c.failed
+	case !c.refusals.holds(apiKey + known.token):
+		return nil
 	}
 	if inactive(c.failed) {
-		if now, err := c.ownStanding(ctx); err != nil || explanations[now].state == LoginDeviceNotActive {
-			c.tried = time.Now()
-			return c.failed
+		if now, err := c.ownStanding(ctx); err == nil && now == keyOrAddressRefused { // it is ACTIVE again
+			return nil
 		}
+		c.tried = time.Now()
 	}
-	return nil
+	return c.failed
 }
 
 // registerAndOpen logs in first where bunq does not show whether it has made the device server: it opens no session
@@ -119,7 +131,7 @@ func (c *Client) registerAndOpen(ctx context.Context, apiKey string, hidden erro
 	case hidden != nil && err == nil:
 		return c.registeredUnseen(ctx)
 	case hidden != nil && ReasonOf(err) == ReasonCredentials:
-		return &loginError{otherCause, c.registrationUnknown(hidden)}
+		return cmp.Or(c.stillMaking(), error(&loginError{otherCause, c.registrationUnknown(hidden)}))
 	}
 	return err
 }
@@ -182,11 +194,12 @@ func (c *Client) openSession(ctx context.Context, apiKey string) error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.fresh = answer.token
 	if known.session.token != "" {
-		c.mu.Lock()
 		c.renewals++
-		c.mu.Unlock()
 	}
+	c.mu.Unlock()
 	c.keep(renewed) // one that is lost with the process can be had anew
 	return nil
 }

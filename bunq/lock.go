@@ -40,11 +40,12 @@ const leftoverAge = time.Minute
 
 // removeLeftovers removes the temporary files of processes that were killed while they wrote: there are secrets in them.
 func removeLeftovers(path string) {
+	const shortest = 12 // of renameio's random numbers, but for one in a million
 	folder, prefix := filepath.Dir(path), "."+filepath.Base(path)
 	entries, _ := os.ReadDir(folder)
 	for _, entry := range entries {
 		number, temporary := strings.CutPrefix(entry.Name(), prefix)
-		if !temporary || number == "" || strings.Trim(number, "0123456789") != "" {
+		if !temporary || len(number) < shortest || strings.Trim(number, "0123456789") != "" {
 			continue
 		}
 		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > leftoverAge {

@@ -33,8 +33,8 @@ func (c *Client) Login() Login {
 	}
 	if c.context != nil {
 		login.DeviceServerID = c.context.deviceServerID
-		if session := c.context.session; session.token != c.closed && explained.state != LoginNoKey {
-			login.SessionExpiry = session.expiry
+		if explained.state == LoginOK {
+			login.SessionExpiry = c.context.session.expiry
 		}
 	}
 	return login
@@ -54,10 +54,14 @@ func (c *Client) open(known *apiContext, lasts time.Duration) bool {
 	return known.session.token != "" && known.session.token != c.closed && time.Until(known.session.expiry) > lasts
 }
 
-var (
-	errTooSoon    = errors.New("bunq allows one login in 30 s, and the last one is not that long ago")
-	errUnanswered = errors.New("bunq has not answered the login yet")
-)
+var errUnanswered = errors.New("bunq has not answered the login yet")
+
+func tooSoon(wait time.Duration) error {
+	return &Error{
+		Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait,
+		Err: errors.New("bunq allows one login in 30 s, and the last one is not that long ago"),
+	}
+}
 
 // errNoKey says that there is no API key to log in with, which need not be wrong.
 var errNoKey = errors.New("there is no API key")
@@ -71,6 +75,9 @@ func (c *Client) authenticate(ctx context.Context, o Operation) (*apiContext, er
 	}
 	key, err := c.apiKey(known)
 	if err == nil && key == "" {
+		if !c.installationReads(o) { // somebody may have put another file there
+			_, _ = c.reread()
+		}
 		return nil, errNoKey
 	}
 	if !c.open(known, sessionLeeway) {
@@ -88,8 +95,8 @@ func (c *Client) renew(ctx context.Context, known *apiContext, o Operation) (*ap
 		c.stands(sessionOpen, nil)
 		return known, nil
 	}
-	if err == nil {
-		err = &loginError{waiting, errors.New("the session from the last login has ended already")}
+	if err == nil { // a session that has ended already
+		err = tooSoon(loginInterval)
 	}
 	// Without a key the reading tells; and where the scraper went away nothing is known.
 	if !errors.Is(err, errNoKey) && !errors.Is(err, context.Canceled) {
@@ -142,7 +149,7 @@ func (c *Client) logIn(ctx context.Context, otherwise bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.awaited = c.underWay
+	c.awaited = c.underWay && errors.Is(ctx.Err(), context.DeadlineExceeded)
 	return fmt.Errorf("%w: %w", errUnanswered, ctx.Err())
 }
 

@@ -3,7 +3,6 @@ package bunq
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -78,7 +77,8 @@ var explanations = map[cause]struct {
 		"or move it away and restart to register a new device server; the exporter does neither by itself"},
 	readingRefused: {LoginInstallationRefused, "bunq does not take the installation's token for reading: either it wants a session for that, so provide an API key, " +
 		"or it has ended the installation"},
-	loginLimited:    {LoginRateLimited, "bunq allows one login in 30 seconds from one address, all programs there together: the exporter waits, and tries again"},
+	loginLimited: {LoginRateLimited, "bunq's limit for this address is reached, all programs there together (one login in 30 seconds, three readings in three): " +
+		"the exporter waits, and tries again"},
 	loginUnanswered: {LoginUnreachable, "bunq does not answer the login, or is in maintenance: the exporter tries again"},
 	withoutKey:      {LoginNoKey, "there is no API key, so no session is opened: device servers are read with the installation's token"},
 	withoutAnything: {LoginNoKey, "there is neither an API key nor a registered installation: provide an API key, or name the context file of an installation that exists"},
@@ -102,6 +102,10 @@ func explain(err error) *loginError {
 	var known *loginError
 	if errors.As(err, &known) {
 		return known
+	}
+	var e *Error
+	if errors.As(err, &e) && e.Operation == CreateInstallation && e.Reason == ReasonUnauthorized {
+		return &loginError{otherCause, err}
 	}
 	switch ReasonOf(err) {
 	case ReasonUnauthorized:
@@ -129,7 +133,10 @@ func (c *Client) explainRefusal(ctx context.Context, err error, apiKey string) *
 	}
 	cause := registrationRefused
 	if c.current().registered {
-		cause, _ = c.ownStanding(ctx)
+		var missed error
+		if cause, missed = c.ownStanding(ctx); missed != nil && inactive(c.failed) {
+			cause = explain(c.failed).cause // nothing says that it has changed
+		}
 	}
 	if sandboxKey := strings.HasPrefix(apiKey, "sandbox_"); explanations[cause].state != LoginDeviceNotActive {
 		switch {
@@ -196,9 +203,14 @@ func inactive(err error) bool {
 	return errors.As(err, &known) && explanations[known.cause].state == LoginDeviceNotActive
 }
 
-// refused reports whether bunq has answered that it does not want this login.
+// refused reports whether bunq has given an answer that will hardly be another one soon, or may have made something.
 func refused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests &&
-		e.Reason != ReasonMaintenance && !inactive(err)
+	switch {
+	case !errors.As(err, &e), e.Reason == ReasonRateLimited:
+		return false
+	case e.Operation == CreateDeviceServer && !nothingMade(err):
+		return true
+	}
+	return e.StatusCode != 0 && e.StatusCode < 500 && e.Reason != ReasonMaintenance
 }

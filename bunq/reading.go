@@ -15,12 +15,43 @@ func (c *Client) read(ctx context.Context, x exchange) error {
 		if err != nil {
 			return c.readWithoutSession(ctx, x, err)
 		}
-		x.token, x.server = known.session.token, known.serverKey
-		if err = c.do(ctx, x); ReasonOf(err) != ReasonUnauthorized {
+		token := known.session.token
+		if err := c.refusedTo(token, x.path); err != nil {
 			return err
 		}
-		c.closes(known.session.token, err)
+		x.token, x.server = token, known.serverKey
+		if err = c.do(ctx, x); c.keepsSession(token, x.path, err) {
+			return err
+		}
 	}
+}
+
+// keepsSession notes what a reading says of its session, and reports whether that can still be used. What is refused to a
+// second session, or to a fresh one, is a reading that bunq does not want: it is left alone for a while, before it costs
+// another session.
+func (c *Client) keepsSession(token, path string, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, again := c.refused[path]
+	fresh := token == c.fresh
+	switch {
+	case err == nil:
+		if fresh {
+			c.fresh = ""
+		}
+		delete(c.refused, path)
+		return true
+	case ReasonOf(err) != ReasonUnauthorized:
+		return true
+	case !again && !fresh: // the session may have ended
+		c.refused[path] = refusal{secret: token, err: err}
+	case !again, !fresh, before.secret != token:
+		before.secret = token // the pause doubles from session to session
+		c.refused[path] = before.again(token, err)
+		return true
+	}
+	c.closed = token
+	return false
 }
 
 // readWithoutSession is for when none can be had, and why. An installation without a device server belongs to no account,
@@ -37,13 +68,9 @@ func (c *Client) readWithoutSession(ctx context.Context, x exchange, why error) 
 		return why
 	}
 	err := c.readWithInstallation(ctx, x)
-	switch closed := c.closedError(); {
-	case noKey:
+	if noKey {
 		c.standsWithoutKey()
-	case ReasonOf(err) != ReasonUnauthorized:
-	case errors.Is(why, errTooSoon) && closed != nil:
-		return closed // what bunq says of the session that it has opened is the news
-	default:
+	} else if ReasonOf(err) == ReasonUnauthorized {
 		return why
 	}
 	return err
@@ -54,33 +81,17 @@ func (c *Client) standsWithoutKey() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.standing = loginError{withoutKey, nil}
-	if refused, ok := c.deaf[ListDeviceServers]; ok {
+	if refused, ok := c.refused[ListDeviceServers.String()]; ok {
 		c.standing = loginError{readingRefused, refused.err}
 	}
-}
-
-// closes notes that bunq does not take a session any more.
-func (c *Client) closes(token string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed, c.closedErr = token, err
-}
-
-// closedError returns what bunq said of the last session, nil if it still takes it.
-func (c *Client) closedError() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.context == nil || c.context.session.token != c.closed {
-		return nil
-	}
-	return c.closedErr
 }
 
 // readWithInstallation makes a GET with the installation's token. Where bunq has refused that, it is not tried again for
 // a while.
 func (c *Client) readWithInstallation(ctx context.Context, x exchange) error {
 	known := c.current()
-	if err := c.refusedTo(known.token, x.Operation); err != nil {
+	what := x.Operation.String()
+	if err := c.refusedTo(known.token, what); err != nil {
 		return err
 	}
 	x.token, x.server = known.token, known.serverKey
@@ -88,27 +99,29 @@ func (c *Client) readWithInstallation(ctx context.Context, x exchange) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ReasonOf(err) == ReasonUnauthorized {
-		c.deaf[x.Operation] = c.deaf[x.Operation].again(known.token, err)
+		c.refused[what] = c.refused[what].again(known.token, err)
 	} else if err == nil {
-		delete(c.deaf, x.Operation)
+		delete(c.refused, what)
 	}
 	return err
 }
 
-// refusedTo returns bunq's refusal to let an installation's token read, nil if it may be tried.
-func (c *Client) refusedTo(token string, o Operation) error {
+// refusedTo returns bunq's refusal to let a token read something, nil if it may be tried.
+func (c *Client) refusedTo(token, what string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.deaf[o].holds(token) {
-		return c.deaf[o].err
+	if c.refused[what].holds(token) {
+		return c.refused[what].err
 	}
 	return nil
 }
 
-// installationReads reports whether the installation's token is worth a try.
+// installationReads reports whether the installation's token is worth to save time for.
 func (c *Client) installationReads(o Operation) bool {
-	known := c.current()
-	return known.registered && c.refusedTo(known.token, o) == nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, refused := c.refused[o.String()]
+	return c.context.registered && !refused
 }
 
 // refusal is what bunq has refused, and how long it is not asked again.
@@ -130,7 +143,7 @@ const (
 func (r refusal) again(secret string, err error) refusal {
 	pause := firstPause
 	if r.secret == secret {
-		pause = min(2*r.pause, maxPause)
+		pause = min(max(2*r.pause, firstPause), maxPause)
 	}
 	return refusal{secret, err, pause, time.Now().Add(pause)}
 }

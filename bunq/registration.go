@@ -20,19 +20,32 @@ func (c *Client) takeUp(ctx context.Context) (hidden, err error) {
 	if known.registered || known.requested == nil {
 		return nil, nil
 	}
-	id, err := findOwn(ctx, known, c.readWithInstallation)
-	switch asked := known.requested.Time; {
+	if known.requested.Time.After(time.Now()) { // the clock was put back: it counts from now
+		if err := c.markRequested(registration{known.requested.Description, time.Now().UTC()}); err != nil {
+			return nil, err
+		}
+	}
+	there, id, err := findOwn(ctx, known, c.readWithInstallation)
+	switch {
 	case ReasonOf(err) == ReasonUnauthorized:
 		return err, nil
 	case err != nil:
 		return nil, err
-	case id != 0:
+	case there:
 		return nil, c.registeredAs(id)
-	case time.Since(asked) < registrationPatience:
-		return nil, &loginError{waiting, fmt.Errorf("bunq may still be making the device server %q: it is looked for on each scrape, "+
-			"and asked for anew from %s on", known.requested.Description, asked.Add(registrationPatience).UTC().Format(time.DateTime+" MST"))}
 	}
-	return nil, nil
+	return nil, c.stillMaking()
+}
+
+// stillMaking returns an error while bunq may be at work on the registration that it was asked for last.
+func (c *Client) stillMaking() error {
+	asked := c.current().requested
+	again := asked.Time.Add(registrationPatience)
+	if !time.Now().Before(again) {
+		return nil
+	}
+	return &loginError{loginUnanswered, fmt.Errorf("bunq may still be making the device server %q: it is looked for on each scrape, "+
+		"and asked for anew from %s on", asked.Description, again.UTC().Format(time.DateTime+" MST"))}
 }
 
 // register makes the installation's device server. That it is about to is written ahead: an attempt whose answer is lost
@@ -67,30 +80,32 @@ func nothingMade(err error) bool {
 		e.Reason != ReasonMaintenance && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499
 }
 
-// findOwn looks for the device server that an earlier attempt may have made, and returns its id, or 0: one that has the
-// description that was asked for, and is no older than the installation.
-func findOwn(ctx context.Context, known *apiContext, read func(context.Context, exchange) error) (int64, error) {
+// findOwn looks for the device server that an earlier attempt may have made. Without one an installation belongs to no
+// account, so if any is shown ours is there: the oldest since the installation that has the description asked for. The id
+// is 0 if none has.
+func findOwn(ctx context.Context, known *apiContext, read func(context.Context, exchange) error) (there bool, id int64, err error) {
 	for page, err := range pages(ctx, read) {
 		if err != nil {
-			return 0, err
+			return false, 0, err
 		}
 		for _, d := range page.DeviceServers {
+			there = true
 			switch {
 			case d.Created.Before(known.installed): // as is everything that follows
-				return 0, nil
+				return there, id, nil
 			case d.Description == known.requested.Description:
-				return d.ID, nil
+				id = d.ID
 			}
 		}
 	}
-	return 0, nil
+	return there, id, nil
 }
 
 // registeredUnseen is for a device server that bunq did not show, and has opened a session for: it is there. Its id is
 // unknown if bunq does not show it now either.
 func (c *Client) registeredUnseen(ctx context.Context) error {
 	known := c.current()
-	id, _ := findOwn(ctx, known, func(ctx context.Context, x exchange) error {
+	_, id, _ := findOwn(ctx, known, func(ctx context.Context, x exchange) error {
 		x.token, x.server = known.session.token, known.serverKey
 		return c.do(ctx, x)
 	})
