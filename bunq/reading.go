@@ -90,7 +90,7 @@ func (c *Client) standsWithoutKey() {
 // a while.
 func (c *Client) readWithInstallation(ctx context.Context, x exchange) error {
 	known := c.current()
-	what := x.Operation.String()
+	what := x.String()
 	if err := c.refusedTo(known.token, what); err != nil {
 		return err
 	}
