@@ -2,12 +2,15 @@ package bunq_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
@@ -76,26 +79,102 @@ func TestDeviceServerWhoseAnswerWasLostIsFoundAgain(t *testing.T) {
 	}
 }
 
-func TestRequestThatNeverReachedBunqIsSentAgain(t *testing.T) {
+// Another program may have named its own likewise, and bunq may show other words than it was given, or no time.
+func TestDeviceServerWhoseAnswerWasLostIsNotMistakenForAnothersNorMadeTwice(t *testing.T) {
+	t.Parallel()
+	for name, shown := range map[string]string{
+		"another's of the same name": "",
+		"trimmed":                    `"description":"bunq","created":"2000-01-01 00:00:00.5"`,
+		"without a time":             `"description":"bunq_exporter"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPI(t, bunqtest.Options{})
+				config := newConfig(t, api)
+				failing := config
+				failing.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, lost(api, http.StatusBadGateway)))
+				_, err := list(t.Context(), newClient(t, failing))
+				expectReason(t, err, bunq.ReasonServer)
+				own := api.DeviceServers()[0].ID
+				want, registrations := any(float64(own)), 2
+				if shown == "" {
+					time.Sleep(time.Minute)
+					mustRead(t, newClient(t, newConfig(t, api)))
+				} else {
+					want, registrations = nil, 1 // as in an SDK's context
+					config.Transport = bunqtest.Transport(answering(api, bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
+						api.Answer(w, r, http.StatusOK, fmt.Appendf(nil, `{"Response":[{"DeviceServer":{"id":%d,"status":"ACTIVE",%s}}]}`, own, shown))
+					}))
+				}
+				time.Sleep(2 * time.Minute)
+				mustRead(t, newClient(t, config))
+				document := readContextFile(t, config)
+				if got := document["device_server_id"]; got != want || document["device_server_requested"] != nil {
+					t.Errorf("own device server is %v, want %v; %v is still looked for", got, want, document["device_server_requested"])
+				}
+				if got := api.Requests(bunq.CreateDeviceServer); got != registrations {
+					t.Errorf("registered %d times, want %d", got, registrations)
+				}
+			})
+		})
+	}
+}
+
+func TestRegistrationThatBunqMayBeAtWorkOnIsGivenAMinute(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options bunqtest.Options
+		then    string // the error after it; "": it is sent again
+	}{
+		"lost on its way": {},
+		"no look before":  {options: bunqtest.Options{BareInstallationRefused: true}, then: "to begin anew"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPI(t, test.options, devices(3)...)
+				config := newConfig(t, api)
+				down := config
+				down.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, failing(http.StatusBadGateway, nil, "")))
+				_, err := list(t.Context(), newClient(t, down))
+				expectReason(t, err, bunq.ReasonServer)
+				client := newClient(t, config)
+				for range 4 {
+					_, err := list(t.Context(), client)
+					if want := `bunq may still be making the device server "bunq_exporter": it is looked for on each scrape, and asked for anew from 2000-01-01 00:01:00 UTC on`; err == nil || err.Error() != want {
+						t.Errorf("the error is %v, want %s", err, want)
+					}
+					time.Sleep(15 * time.Second)
+				}
+				if test.then != "" {
+					if _, err := list(t.Context(), client); err == nil || !strings.Contains(err.Error(), test.then) {
+						t.Errorf("the error is %v, want %s", err, test.then)
+					}
+					return
+				}
+				mustRead(t, client)
+				if got := len(api.DeviceServers()); got != 3+1 {
+					t.Errorf("%d device servers, want the three and one more", got)
+				}
+			})
+		})
+	}
+}
+
+// Each may make a device server that nobody is told of.
+func TestRegistrationsThatKeepFailingAreSentLessAndLessOften(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, bunqtest.Options{}, devices(3)...)
-		config := newConfig(t, api)
-		down := config
-		down.Transport = bunqtest.Transport(answering(api, bunq.CreateDeviceServer, failing(http.StatusBadGateway, nil, "")))
-		_, err := list(t.Context(), newClient(t, down))
-		expectReason(t, err, bunq.ReasonServer)
-		client := newClient(t, config)
-		for range 4 { // bunq may still be at work on it
-			_, err := list(t.Context(), client)
-			if want := `bunq may still be making the device server "bunq_exporter": it is looked for on each scrape, and asked for anew from 2000-01-01 00:01:00 UTC on`; err == nil || err.Error() != want {
-				t.Errorf("the error is %v, want %s", err, want)
-			}
+		api := count(answering(newAPI(t, bunqtest.Options{}), bunq.CreateDeviceServer, failing(http.StatusInternalServerError, nil, "")))
+		client := newClient(t, newConfig(t, api))
+		for range 80 { // twenty minutes
+			_, _ = list(t.Context(), client)
 			time.Sleep(15 * time.Second)
 		}
-		mustRead(t, client)
-		if got := len(api.DeviceServers()); got != 3+1 {
-			t.Errorf("%d device servers, want the three and one more", got)
+		_, tries := api.seen("POST /v1/device-server")
+		if diff := cmp.Diff([]float64{60, 60, 120, 240, 300, 300}, pauses(tries)); diff != "" {
+			t.Errorf("pauses, -want +got:\n%s", diff)
 		}
 	})
 }

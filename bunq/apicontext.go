@@ -24,18 +24,12 @@ type apiContext struct {
 	token          string          // of the installation; "" before there is one
 	privateKey     *rsa.PrivateKey // nil in a context that was stripped of it
 	serverKey      *rsa.PublicKey
-	installed      time.Time     // when, by bunq's clock; zero if unknown
-	requested      *registration // that bunq may have been asked for; nil if it was not
-	registered     bool          // whether the installation has its device server
-	deviceServerID int64         // 0 if unknown: the SDKs do not keep it
-	tried          time.Time     // when bunq was last asked for a session, by this clock; zero if unknown
+	installed      time.Time // when, by bunq's clock; zero if unknown
+	requested      string    // the description of the device server that bunq may have been asked for; "" if it was not
+	registered     bool      // whether the installation has its device server
+	deviceServerID int64     // 0 if unknown: the SDKs do not keep it
+	tried          time.Time // when bunq was last asked for a session, by this clock; zero if unknown
 	session        session
-}
-
-// registration is a request for a device server.
-type registration struct {
-	Description string    `json:"description"`
-	Time        time.Time `json:"time"` // of this clock
 }
 
 // session is an open session; its zero value is none.
@@ -98,7 +92,7 @@ func contextOf(document map[string]json.RawMessage) (*apiContext, error) {
 	// To install anew over what is left of a context would be to register anew.
 	_, installs := document[installationKey]
 	_, opens := document[sessionKey]
-	if c.token == "" && (c.deviceServerID != 0 || c.requested != nil || !ours && (installs || opens)) {
+	if c.token == "" && (c.deviceServerID != 0 || c.requested != "" || !ours && (installs || opens)) {
 		return nil, errors.New("has lost the installation's token")
 	}
 	if c.token != "" { // a session without bunq's key could only be used unverified

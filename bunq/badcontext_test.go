@@ -47,7 +47,7 @@ func TestDamagedContextFileIsLeftAloneAndSaysWhatToDo(t *testing.T) {
 		{"a session without an installation", contextWith(t, changes{"installation_context": nil, "device_server_id": nil}), "has lost the installation's token"},
 		{"an installation without its token", contextWith(t, changes{"installation_context.token": nil, "device_server_id": nil}), "has lost the installation's token"},
 		{"a device server without an installation", contextWith(t, changes{"installation_context": nil, "session_context": nil}), "has lost the installation's token"},
-		{"a registration without an installation", `{"device_server_id":0,"device_server_requested":{"description":"mine","time":"2026-11-22T12:00:00Z"}}`, "has lost the installation's token"},
+		{"a registration without an installation", `{"device_server_id":0,"device_server_requested":"mine"}`, "has lost the installation's token"},
 		{"no server key", contextWith(t, changes{serverKey: nil}), "holds a public_key_server that is not an RSA public key in PEM"},
 		{"server key damaged", contextWith(t, changes{serverKey: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}), "holds a public_key_server that is not an RSA public key in PEM"},
 		{"server key of another kind", contextWith(t, changes{serverKey: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))}), "holds a public_key_server that is not an RSA public key in PEM"},

@@ -48,6 +48,9 @@ type Client struct {
 	tried    time.Time // when bunq was last asked to register or for a session
 	failed   error     // nil if there is a session since
 	refusals refusal   // of an API key
+	missed   time.Time // when bunq was first seen not to have made the device server that it was asked for last
+
+	files sync.Mutex // held while the context file is read or written: a disk that hangs must not hold up the rest
 
 	mu       sync.Mutex
 	context  *apiContext // nil before the file was read

@@ -3,7 +3,9 @@ package bunq_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -115,4 +117,45 @@ func TestLoginThatHangsHoldsUpOneReadingForHalfOfItsTimeAndNoOther(t *testing.T)
 		}
 		time.Sleep(time.Minute) // for the login to give up
 	})
+}
+
+func TestReadingThatIsCancelledDuringALoginIsNoNewsForTheOthers(t *testing.T) {
+	t.Parallel()
+	bank() // outside of the bubble
+	synctest.Test(t, func(t *testing.T) {
+		api := answering(bank().api, bunq.CreateSessionServer, slowly(2*time.Second, bank().api))
+		client := newClient(t, restartConfig(t, api, contextWith(t, notLoggedIn)))
+		cancelled, cancel := context.WithCancel(t.Context())
+		var first sync.WaitGroup
+		first.Go(func() {
+			if _, err := list(cancelled, client); !errors.Is(err, context.Canceled) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		before := client.Login()
+		cancel()
+		first.Wait()
+		if after := client.Login(); after != before {
+			t.Errorf("the login is %+v, and was %+v", after, before)
+		}
+		ctx, done := contextFor(t, 8*time.Second)
+		defer done()
+		if _, err := list(ctx, client); err != nil || client.Login().State != bunq.LoginOK { // waits for the login
+			t.Errorf("%v; the login is %+v", err, client.Login())
+		}
+	})
+}
+
+func TestReadingWithHardlyAnyTimeIsNotHeldUpByAnotherProcess(t *testing.T) {
+	t.Parallel()
+	for i := range 200 { // whatever it is at when its time ends
+		client := newClient(t, restartConfig(t, bank().api, contextWith(t, notLoggedIn)))
+		ctx, cancel := contextFor(t, time.Duration(i)*2*time.Microsecond)
+		_, err := list(ctx, client)
+		cancel()
+		if login := client.Login(); strings.Contains(fmt.Sprint(err, login.Err), ".lock") {
+			t.Errorf("%d: %v; the login is %+v", i, err, login)
+		}
+	}
 }

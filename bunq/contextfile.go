@@ -156,76 +156,94 @@ func (c *Client) current() *apiContext {
 	return c.context
 }
 
-// load reads the context file once, and writes it again where an earlier attempt to write it failed.
-func (c *Client) load() (*apiContext, error) {
+// takes takes over a context, and why the file is behind it; nil if it is not.
+func (c *Client) takes(next *apiContext, unsaved error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.context == nil {
+	c.context, c.unsaved = next, unsaved
+}
+
+// behind returns why the file is behind the context in use; nil if it is not.
+func (c *Client) behind() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsaved
+}
+
+// load reads the context file once, and writes it again where an earlier attempt to write it failed.
+func (c *Client) load() (*apiContext, error) {
+	if c.current() == nil {
+		c.files.Lock()
+		defer c.files.Unlock()
+		if c.current() != nil {
+			return c.current(), nil
+		}
 		removeLeftovers(resolve(c.config.ContextFile))
 		known, err := readContext(c.config.ContextFile, c.config.Environment)
 		if err != nil {
 			return nil, err
 		}
-		c.context = known
+		c.takes(known, nil)
 	}
-	if c.unsaved != nil {
-		if err := c.write(c.context); !errors.Is(err, errReplaced) {
-			c.unsaved = err
+	if c.behind() != nil && c.files.TryLock() { // or somebody is at it
+		defer c.files.Unlock()
+		if err := c.write(c.current()); err != nil && !errors.Is(err, errReplaced) {
+			c.takes(c.current(), err)
 		}
 	}
-	return c.context, nil
+	return c.current(), nil
 }
 
 // reread reads the context file again, unless it is behind what is in use, or gone.
 func (c *Client) reread() (*apiContext, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.unsaved != nil {
-		return c.context, nil
+	c.files.Lock()
+	defer c.files.Unlock()
+	if c.behind() != nil {
+		return c.current(), nil
 	}
 	known, err := readContext(c.config.ContextFile, c.config.Environment)
 	if err != nil {
 		return nil, err
 	}
 	if known.document != nil {
-		c.context = known
+		c.takes(known, nil)
 	}
-	return c.context, nil
+	return c.current(), nil
 }
 
 // commit takes over a new context if it can be written.
 func (c *Client) commit(next *apiContext) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.files.Lock()
+	defer c.files.Unlock()
 	return c.write(next)
 }
 
 // keep takes over a new context, and writes it if it can: what bunq has made must not be made twice, and what can be
 // read should be. Login tells of the error.
 func (c *Client) keep(next *apiContext) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.write(next); !errors.Is(err, errReplaced) {
-		c.context, c.unsaved = next, err
+	c.files.Lock()
+	defer c.files.Unlock()
+	if err := c.write(next); err != nil && !errors.Is(err, errReplaced) {
+		c.takes(next, err)
 	}
 }
 
 var errReplaced = errors.New("the API context file has been replaced meanwhile, so it is left as it is and used from now on")
 
 // write puts a context into its file and takes it over, unless the file is damaged by now or of another installation: an
-// SDK, a person or another process has written it then. The caller holds the lock.
+// SDK, a person or another process has written it then. The caller holds c.files.
 func (c *Client) write(next *apiContext) error {
 	there, err := readContext(c.config.ContextFile, c.config.Environment)
 	switch {
 	case err != nil:
 		return err
 	case there.token != "" && there.token != next.token:
-		c.context, c.unsaved = there, nil
+		c.takes(there, nil)
 		return errReplaced
 	}
 	if err := next.write(c.config.ContextFile); err != nil {
 		return err
 	}
-	c.context, c.unsaved = next, nil
+	c.takes(next, nil)
 	return nil
 }

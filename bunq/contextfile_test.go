@@ -3,17 +3,20 @@ package bunq_test
 import (
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/renameio/v2"
 
 	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
 )
 
 // needsRoot skips a test that gives files to other users. Where everything must hold, it fails instead.
@@ -133,60 +136,123 @@ func TestLinkToAContextFileStaysALink(t *testing.T) {
 
 func TestLinkToAContextFileThatIsYetToBeMadeStaysALink(t *testing.T) {
 	t.Parallel()
-	config := newConfig(t, bank().api)
-	target := filepath.Join(t.TempDir(), "target.conf")
-	if err := os.Symlink(target, config.ContextFile); err != nil {
-		t.Fatal(err)
-	}
-	mustRead(t, newClient(t, config))
-	if to, err := os.Readlink(config.ContextFile); to != target {
-		t.Errorf("the link leads to %q (%v), want %s", to, err, target)
+	for _, test := range []struct {
+		name, file, target string
+		links              map[string]string
+	}{
+		{"absolute", "bunq.conf", "target.conf", map[string]string{"bunq.conf": "ROOT/target.conf"}},
+		{"to another link", "bunq.conf", "target.conf", map[string]string{"bunq.conf": "ROOT/next.conf", "next.conf": "target.conf"}},
+		{"in a folder that is a link", "link/bunq.conf", "real/target.conf", map[string]string{"link": "real/folder", "real/folder/bunq.conf": "../target.conf"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			in := func(path string) string { return filepath.Join(root, path) }
+			if err := os.MkdirAll(in("real/folder"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for link, to := range test.links {
+				if err := os.Symlink(strings.ReplaceAll(to, "ROOT", root), in(link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			config := newConfig(t, bank().api)
+			config.ContextFile = in(test.file)
+			mustRead(t, newClient(t, config))
+			for link := range test.links {
+				if info, err := os.Lstat(in(link)); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+					t.Errorf("%s is %v (%v), want a link", link, info, err)
+				}
+			}
+			if info, err := os.Lstat(in(test.target)); err != nil || info.Mode() != 0o600 {
+				t.Errorf("the file itself is %v (%v)", info, err)
+			}
+		})
 	}
 }
 
-func TestTemporaryFilesOfKilledProcessesAreRemovedAtTheNextLogin(t *testing.T) {
+// An SDK or a person does not know of the lock.
+func TestContextThatIsPutInPlaceDuringAHandshakeIsLeftThereAndUsed(t *testing.T) {
 	t.Parallel()
-	config := restartConfig(t, bank().api, contextWith(t, notLoggedIn))
-	folder := filepath.Dir(config.ContextFile)
-	const old, fresh = 2 * time.Minute, 30 * time.Second
-	leave := func(path string, age time.Duration) {
-		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-age)); err != nil {
-			t.Fatal(err)
-		}
+	for _, operation := range []bunq.Operation{bunq.CreateInstallation, bunq.CreateDeviceServer, bunq.CreateSessionServer} {
+		t.Run(operation.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				other := newProgram(t, bunqtest.Options{})
+				text, err := os.ReadFile(other.config.ContextFile)
+				if err != nil {
+					t.Fatal(err)
+				}
+				config := newConfig(t, other.api)
+				config.Transport = bunqtest.Transport(answering(other.api, operation, func(w http.ResponseWriter, r *http.Request) {
+					if err := os.WriteFile(config.ContextFile, text, 0o600); err != nil {
+						t.Error(err)
+					}
+					other.api.ServeHTTP(w, r)
+				}))
+				client := newClient(t, config)
+				_, _ = list(t.Context(), client)
+				time.Sleep(time.Minute)
+				mustRead(t, client)
+				if login := client.Login(); login.State != bunq.LoginOK || login.DeviceServerID != other.own {
+					t.Errorf("the login is %+v, want one with device server %d", login, other.own)
+				}
+				got, want := readContextFile(t, config)["installation_context"], readDocument(t, text)["installation_context"]
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error("the installation that was put in place has been overwritten")
+				}
+			})
+		})
 	}
-	for range 2 {
-		killed, err := renameio.NewPendingFile(config.ContextFile, renameio.WithTempDir(folder))
+}
+
+func TestTemporaryFilesOfKilledProcessesAreRemovedAtTheStart(t *testing.T) {
+	t.Parallel()
+	for _, config := range []bunq.Config{restartConfig(t, bank().api, contextWith(t, notLoggedIn)), readerConfig(t, bank().api)} {
+		folder := filepath.Dir(config.ContextFile)
+		const old, fresh = 2 * time.Minute, 30 * time.Second
+		leave := func(path string, age time.Duration) {
+			if err := os.Chtimes(path, time.Time{}, time.Now().Add(-age)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			killed, err := renameio.NewPendingFile(config.ContextFile, renameio.WithTempDir(folder))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = killed.Close()
+			leave(killed.Name(), old)
+		}
+		others := map[string]time.Duration{
+			".bunq.conf123": fresh, ".bunq.conf": old, ".bunq.conf12a": old, ".bunq.conf.123": old, ".bunq.conf-1": old,
+			".sandbox.conf123": old, "bunq.conf123": old, "bunq.conf.bak": old,
+		}
+		for name, age := range others {
+			path := filepath.Join(folder, name)
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			leave(path, age)
+		}
+		mustRead(t, newClient(t, config))
+		want := map[string]bool{"bunq.conf": true}
+		if config.APIKey != nil {
+			want["bunq.conf.lock"] = true
+		}
+		for name := range others {
+			want[name] = true
+		}
+		entries, err := os.ReadDir(folder)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = killed.Close()
-		leave(killed.Name(), old)
-	}
-	others := map[string]time.Duration{
-		".bunq.conf123": fresh, ".bunq.conf": old, ".bunq.conf12a": old, ".bunq.conf.123": old, ".bunq.conf-1": old,
-		".sandbox.conf123": old, "bunq.conf123": old, "bunq.conf.bak": old,
-	}
-	for name, age := range others {
-		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
+		got := map[string]bool{}
+		for _, entry := range entries {
+			got[entry.Name()] = true
 		}
-		leave(path, age)
-	}
-	mustRead(t, newClient(t, config))
-	want := map[string]bool{"bunq.conf": true, "bunq.conf.lock": true}
-	for name := range others {
-		want[name] = true
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]bool{}
-	for _, entry := range entries {
-		got[entry.Name()] = true
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the folder, -want +got:\n%s", diff)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the folder, -want +got:\n%s", diff)
+		}
 	}
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // handshake does the steps that are still missing, in bunq's order. Each is kept before the next is begun. Waiting for
-// other processes, and an installation, which costs nothing to repeat, end with ctx; the rest goesOn.
+// other processes, and an installation, which leaves nothing on the account, end with ctx; the rest goesOn.
 func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 	unlock, err := c.lock(ctx)
 	if err != nil {
@@ -38,10 +38,13 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		return err
 	}
 	if known.token == "" {
-		if c.refusals.holds(key) {
-			return c.failed
+		if err := c.pause(ctx, key); err != nil {
+			return err
 		}
 		if err := c.install(ctx, key); err != nil {
+			if ReasonOf(err) == ReasonRateLimited {
+				c.tried = time.Now()
+			}
 			return c.fails(ctx, err, key, key)
 		}
 	}

@@ -28,7 +28,7 @@ func (c *Client) lock(ctx context.Context) (unlock func(), err error) {
 		removeLeftovers(path)
 		return func() { _ = lock.Unlock() }, nil
 	case ctx.Err() != nil:
-		return nil, &loginError{waiting, fmt.Errorf("another process is logging in with %s: it holds %s", c.config.ContextFile, lock.Path())}
+		return nil, &loginError{waiting, fmt.Errorf("another login with %s is under way, of another process or from before a reload: it holds %s", c.config.ContextFile, lock.Path())}
 	case c.current().registered: // where there can be no lock there can be no registration either
 		return func() {}, nil
 	}

@@ -45,7 +45,7 @@ func TestClientWaitsForAnotherProcessThatLogsInWithItsFile(t *testing.T) {
 					_, err := list(ctx, client)
 					cancel()
 					login := client.Login()
-					want := "another process is logging in with " + config.ContextFile + ": it holds " + config.ContextFile + ".lock"
+					want := "another login with " + config.ContextFile + " is under way, of another process or from before a reload: it holds " + config.ContextFile + ".lock"
 					if login.State != bunq.LoginUnknown || login.Err == nil || login.Err.Error() != want {
 						t.Errorf("the login is %+v, want %s", login, want)
 					}

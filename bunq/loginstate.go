@@ -181,10 +181,11 @@ func (c *Client) lookAtOwn(ctx context.Context) (seen []DeviceServer, all bool, 
 	if own != 0 {
 		d, err := readOne(ctx, own, c.readWithInstallation)
 		switch ReasonOf(err) {
-		case "":
-			return []DeviceServer{d}, true, err
+		case ReasonUnauthorized: // perhaps in the list
 		case ReasonNotFound:
 			return nil, true, nil
+		default:
+			return []DeviceServer{d}, true, err
 		}
 	}
 	page, next, err := readPage(ctx, 0, c.readWithInstallation)

@@ -269,3 +269,31 @@ func TestLoginStateDoesNotChangeWithEachTryOfWhatIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestLoginStateDoesNotChangeWithLooksThatFail(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newProgram(t, bunqtest.Options{})
+			standing(bunq.StatusBlocked)(t, p)
+			looks := 0
+			p.config.Transport = bunqtest.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, "/v1/device-server/") {
+					if looks++; looks%3 != 1 {
+						failing(status, nil, "")(w, r)
+						return
+					}
+				}
+				p.api.ServeHTTP(w, r)
+			}))
+			client := newClient(t, p.config)
+			for range 240 { // an hour
+				_, _ = list(t.Context(), client)
+				if login := client.Login(); login.State != bunq.LoginDeviceNotActive {
+					t.Errorf("%d, %s: the login is %s", status, time.Now().Format(time.TimeOnly), login.State)
+				}
+				time.Sleep(15 * time.Second)
+			}
+		})
+	}
+}

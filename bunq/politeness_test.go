@@ -1,6 +1,7 @@
 package bunq_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,6 +80,65 @@ func TestLoginWaitsAsLongAsBunqSays(t *testing.T) {
 			t.Errorf("the login is %+v; pauses, -want +got:\n%s", client.Login(), diff)
 		}
 	})
+}
+
+func TestLoginWaitsAsLongAsAnyAnswerSaysButForAnHourAtMost(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		status     int
+		retryAfter string
+		want       float64
+	}{
+		"maintenance":          {http.StatusServiceUnavailable, "1800", 1800},
+		"limit, for years":     {http.StatusTooManyRequests, "2147483647", 3600},
+		"maintenance, to 2100": {http.StatusServiceUnavailable, "Fri, 01 Jan 2100 00:00:00 GMT", 3600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := newProgram(t, bunqtest.Options{})
+				busy := failing(test.status, map[string]string{"Retry-After": test.retryAfter}, "")
+				api := count(answering(p.api, bunq.CreateSessionServer, busy))
+				p.config.Transport = bunqtest.Transport(api)
+				client := newClient(t, p.config)
+				for range 61 * 4 { // an hour and a minute
+					mustRead(t, client) // with the installation
+					time.Sleep(15 * time.Second)
+				}
+				_, logins := api.seen("POST")
+				if got := pauses(logins); len(got) == 0 || slices.ContainsFunc(got, func(pause float64) bool { return pause != test.want }) {
+					t.Errorf("pauses between logins of %v s, want %v s", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestWithoutAKeyAContextFileThatIsPutInPlaceIsReadWithoutARestart(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]string{"no file at first": "", "installation refused at first": "0123"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := readerConfig(t, bank().api)
+			text, err := os.ReadFile(config.ContextFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if editContext(t, config, changes{"installation_context.token": first}); first == "" {
+				if err := os.Remove(config.ContextFile); err != nil {
+					t.Fatal(err)
+				}
+			}
+			client := newClient(t, config)
+			if got, err := list(t.Context(), client); err == nil {
+				t.Fatalf("it reads %v", got)
+			}
+			if err := os.WriteFile(config.ContextFile, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			mustRead(t, client)
+		})
+	}
 }
 
 func TestKeyThatChangesInItsFileIsUsedAtTheNextLogin(t *testing.T) {
@@ -193,8 +253,8 @@ func TestOwnDeviceServerIsLookedAtEachHalfMinuteAfterAClockWentBack(t *testing.T
 			time.Sleep(5 * time.Second)
 			mustRead(t, client)
 		}
-		if looks, _ := api.seen("GET /v1/device-server?count=1&"); len(looks) > 5 {
-			t.Errorf("%d looks at its own device server in two minutes", len(looks))
+		if looks, _ := api.seen("GET /v1/device-server/"); len(looks) < 4 || len(looks) > 5 {
+			t.Errorf("%d looks at its own device server in two minutes, want one each half", len(looks))
 		}
 	})
 }

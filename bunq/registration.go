@@ -17,13 +17,8 @@ const registrationPatience = 2 * loginTimeout
 // installation look for it.
 func (c *Client) takeUp(ctx context.Context) (hidden, err error) {
 	known := c.current()
-	if known.registered || known.requested == nil {
+	if known.registered || known.requested == "" {
 		return nil, nil
-	}
-	if known.requested.Time.After(time.Now()) { // the clock was put back: it counts from now
-		if err := c.markRequested(registration{known.requested.Description, time.Now().UTC()}); err != nil {
-			return nil, err
-		}
 	}
 	there, id, err := findOwn(ctx, known, c.readWithInstallation)
 	switch {
@@ -37,15 +32,18 @@ func (c *Client) takeUp(ctx context.Context) (hidden, err error) {
 	return nil, c.stillMaking()
 }
 
-// stillMaking returns an error while bunq may be at work on the registration that it was asked for last.
+// stillMaking returns an error while bunq may be at work on the registration that it was asked for last: for a while
+// from when this process first missed it, since no clock tells when another process sent it.
 func (c *Client) stillMaking() error {
-	asked := c.current().requested
-	again := asked.Time.Add(registrationPatience)
+	if c.missed.IsZero() {
+		c.missed = time.Now()
+	}
+	again := c.missed.Add(registrationPatience)
 	if !time.Now().Before(again) {
 		return nil
 	}
 	return &loginError{loginUnanswered, fmt.Errorf("bunq may still be making the device server %q: it is looked for on each scrape, "+
-		"and asked for anew from %s on", asked.Description, again.UTC().Format(time.DateTime+" MST"))}
+		"and asked for anew from %s on", c.current().requested, again.UTC().Format(time.DateTime+" MST"))}
 }
 
 // register makes the installation's device server. That it is about to is written ahead: an attempt whose answer is lost
@@ -54,7 +52,7 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 	if c.config.Description == "" {
 		return errors.New("a device server needs a description to be registered with")
 	}
-	if err := c.markRequested(registration{c.config.Description, time.Now().UTC()}); err != nil {
+	if err := c.markRequested(c.config.Description); err != nil {
 		return err
 	}
 	c.tried = time.Now()
@@ -65,6 +63,7 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 	case nothingMade(err):
 		_ = c.markRequested(nil) // left set, it would delay the next attempt
 	}
+	c.missed = time.Now()
 	return err
 }
 
@@ -93,7 +92,7 @@ func findOwn(ctx context.Context, known *apiContext, read func(context.Context, 
 			switch {
 			case d.Created.Before(known.installed): // as is everything that follows
 				return there, id, nil
-			case d.Description == known.requested.Description:
+			case d.Description == known.requested:
 				id = d.ID
 			}
 		}
@@ -115,7 +114,7 @@ func (c *Client) registeredUnseen(ctx context.Context) error {
 func (c *Client) registrationUnknown(hidden error) error {
 	return fmt.Errorf("it is not known whether bunq has made the device server %q, and bunq does neither let this "+
 		"installation look nor log in: if the bunq app shows it, make it ACTIVE there, or write its id into %s as %s; else move "+
-		"that file away and restart to begin anew: %w", c.current().requested.Description, c.config.ContextFile, deviceServerKey, hidden)
+		"that file away and restart to begin anew: %w", c.current().requested, c.config.ContextFile, deviceServerKey, hidden)
 }
 
 func (c *Client) createDeviceServer(ctx context.Context, apiKey string) (id int64, err error) {
@@ -137,7 +136,7 @@ func (c *Client) createDeviceServer(ctx context.Context, apiKey string) (id int6
 	return id, err
 }
 
-// markRequested writes what bunq may have been asked for, or nil for nothing.
+// markRequested writes the description of what bunq may have been asked for, or nil for nothing.
 func (c *Client) markRequested(requested any) error {
 	marked, err := c.current().with(map[string]any{requestedKey: requested})
 	if err != nil {

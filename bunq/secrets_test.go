@@ -1,7 +1,9 @@
 package bunq_test
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -128,5 +130,25 @@ func TestSecretsAreNotInTheErrorsOfAMalformedAnswer(t *testing.T) {
 		if expectReason(t, err, bunq.ReasonMalformed); strings.Contains(err.Error(), token[:20]) {
 			t.Errorf("the error is %v", err)
 		}
+	}
+}
+
+// net/http quotes a header that it cannot read.
+func TestTokenInAMalformedHeaderIsTakenOut(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connection, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = connection.Close() }()
+		_, _ = fmt.Fprintf(connection, "HTTP/1.1 200 OK\r\nI saw %s\r\n\r\n", r.Header.Get("X-Bunq-Client-Authentication"))
+	}))
+	defer server.Close()
+	_, err := list(t.Context(), overNetwork(t, server))
+	expectReason(t, err, bunq.ReasonNetwork)
+	if !strings.Contains(err.Error(), "I saw [redacted]") {
+		t.Errorf("the error is %v", err)
 	}
 }
