@@ -176,6 +176,7 @@ func (s *stage) forgotten(status int) {
 	elsewhere.AddUser(bunqtest.User{ID: userID, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: time.Hour})
 	file := s.file()
 	s.fine(s.list(s.client(apiKey, file, elsewhere)))
+	pause()
 	client := s.client(apiKey, file, s.contract.around(s.api, false))
 	s.refused(s.list(client), status)
 	pause()
