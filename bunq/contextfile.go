@@ -156,6 +156,10 @@ func (c *Client) current() *apiContext {
 	return c.context
 }
 
+func (c *Client) readContext() (*apiContext, error) {
+	return readContext(c.config.ContextFile, c.config.Environment)
+}
+
 // takes takes over a context, and why the file is behind it; nil if it is not.
 func (c *Client) takes(next *apiContext, unsaved error) {
 	c.mu.Lock()
@@ -179,7 +183,7 @@ func (c *Client) load() (*apiContext, error) {
 			return c.current(), nil
 		}
 		removeLeftovers(resolve(c.config.ContextFile))
-		known, err := readContext(c.config.ContextFile, c.config.Environment)
+		known, err := c.readContext()
 		if err != nil {
 			return nil, err
 		}
@@ -187,9 +191,7 @@ func (c *Client) load() (*apiContext, error) {
 	}
 	if c.behind() != nil && c.files.TryLock() { // or somebody is at it
 		defer c.files.Unlock()
-		if err := c.write(c.current()); err != nil && !errors.Is(err, errReplaced) {
-			c.takes(c.current(), err)
-		}
+		c.writeOrHold(c.current())
 	}
 	return c.current(), nil
 }
@@ -201,7 +203,7 @@ func (c *Client) reread() (*apiContext, error) {
 	if c.behind() != nil {
 		return c.current(), nil
 	}
-	known, err := readContext(c.config.ContextFile, c.config.Environment)
+	known, err := c.readContext()
 	if err != nil {
 		return nil, err
 	}
@@ -223,6 +225,11 @@ func (c *Client) commit(next *apiContext) error {
 func (c *Client) keep(next *apiContext) {
 	c.files.Lock()
 	defer c.files.Unlock()
+	c.writeOrHold(next)
+}
+
+// writeOrHold is keep for a caller that holds c.files.
+func (c *Client) writeOrHold(next *apiContext) {
 	if err := c.write(next); err != nil && !errors.Is(err, errReplaced) {
 		c.takes(next, err)
 	}
@@ -233,7 +240,7 @@ var errReplaced = errors.New("the API context file has been replaced meanwhile, 
 // write puts a context into its file and takes it over, unless the file is damaged by now or of another installation: an
 // SDK, a person or another process has written it then. The caller holds c.files.
 func (c *Client) write(next *apiContext) error {
-	there, err := readContext(c.config.ContextFile, c.config.Environment)
+	there, err := c.readContext()
 	switch {
 	case err != nil:
 		return err

@@ -104,24 +104,23 @@ func explain(err error) *loginError {
 		return known
 	}
 	var e *Error
-	if errors.As(err, &e) && e.Operation == CreateInstallation && e.Reason == ReasonUnauthorized {
-		return &loginError{otherCause, err}
+	switch {
+	case errors.Is(err, errUnanswered):
+		return &loginError{loginUnanswered, err}
+	case !errors.As(err, &e):
+		return &loginError{ownTrouble, err}
 	}
-	switch ReasonOf(err) {
+	switch e.Reason {
 	case ReasonUnauthorized:
-		return &loginError{installationRefused, err}
+		if e.Operation != CreateInstallation { // which sends no token
+			return &loginError{installationRefused, err}
+		}
 	case ReasonCredentials:
 		return &loginError{keyAddressOrDeviceRefused, err}
 	case ReasonRateLimited:
 		return &loginError{loginLimited, err}
 	case ReasonTimeout, ReasonNetwork, ReasonMaintenance, ReasonServer:
 		return &loginError{loginUnanswered, err}
-	}
-	switch {
-	case errors.Is(err, errUnanswered):
-		return &loginError{loginUnanswered, err}
-	case ReasonOf(err) == "":
-		return &loginError{ownTrouble, err}
 	}
 	return &loginError{otherCause, err}
 }
