@@ -20,6 +20,7 @@ type watch struct {
 	load      func() (*config.Config, error)
 	logger    log.Logger
 	transport http.RoundTripper // one for all accounts: they share connections
+	limiter   *bunq.Limiter     // and the address that bunq's rate limits belong to
 
 	reloading  sync.Mutex
 	configured map[string]config.Account // by name; guarded by reloading
@@ -33,6 +34,7 @@ func newWatch(load func() (*config.Config, error), logger log.Logger) *watch {
 		load:      load,
 		logger:    logger,
 		transport: bunq.NewTransport(),
+		limiter:   bunq.NewLimiter(),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bunq_exporter_config_last_reload_successful",
 			Help: "1 if the configuration file could be used when it was last read.",
@@ -120,5 +122,6 @@ func (w *watch) newAccount(c config.Account) (*collector.Account, error) {
 		PermittedIPs: c.PermittedIPs,
 		UserAgent:    "bunq_exporter/" + programVersion(),
 		Transport:    w.transport,
+		Limiter:      w.limiter,
 	}, w.logger)
 }

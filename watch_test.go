@@ -43,7 +43,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("a right configuration is answered %d, want 200", status)
 	}
 	// Nothing changed, so the account is the same one, with its counters.
-	if missing := lacks(get(t, e.url+"/metrics"), `bunq_api_request_errors_total{account="company",endpoint="device-server/{id}",method="GET",reason="not_found"} 2`); missing != nil {
+	if missing := lacks(get(t, e.url+"/metrics"), `bunq_api_requests_total{account="company",code="200",endpoint="device-server",method="GET"} 4`); missing != nil {
 		t.Errorf("after reloading what is unchanged, the metrics lack %q", missing)
 	}
 }

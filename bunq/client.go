@@ -35,6 +35,7 @@ type Config struct {
 	UserAgent    string   // name/version of the calling program; bunq refuses requests without one
 
 	Transport http.RoundTripper // nil: one of NewTransport's
+	Limiter   *Limiter          // shared by all clients whose calls leave from one address; nil: one of its own
 	Observe   func(Call)        // told of every API call when it has ended, from several goroutines; may be nil
 }
 
@@ -42,6 +43,7 @@ type Config struct {
 type Client struct {
 	config Config
 	base   *url.URL
+	served turns
 
 	logins singleflight.Group
 	// What became of the last login; belongs to the one under way.
@@ -82,7 +84,10 @@ func New(config Config) (*Client, error) {
 	if config.Transport == nil {
 		config.Transport = NewTransport()
 	}
-	return &Client{config: config, base: base, refused: map[string]refusal{}}, nil
+	if config.Limiter == nil {
+		config.Limiter = NewLimiter()
+	}
+	return &Client{config: config, base: base, served: turns{}, refused: map[string]refusal{}}, nil
 }
 
 // NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2 and keeps as
@@ -109,11 +114,39 @@ type exchange struct {
 	decode func([]byte) error
 }
 
-// do makes one API call and tells the observer of it. Its errors are of type *Error.
+// do makes one API call as soon as bunq's limits allow it.
 func (c *Client) do(ctx context.Context, x exchange) error {
-	call := Call{Operation: x.Operation, RequestID: uuid.NewString()}
+	leave, err := c.turn(ctx, x.Operation)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, x, leave)
+}
+
+// turn waits for leave to make a call. Its errors are of type *Error.
+func (c *Client) turn(ctx context.Context, o Operation) (*permit, error) {
 	start := time.Now()
-	call.Err = c.exchange(ctx, x, &call)
+	leave, err := c.config.Limiter.acquire(ctx, strings.ToLower(c.base.Host), o, c.served)
+	if err != nil {
+		failed := &Error{Operation: o, Reason: ReasonRateLimited, Err: err}
+		c.observe(Call{Operation: o, Waited: time.Since(start), Err: failed})
+		return nil, failed
+	}
+	leave.waited = time.Since(start)
+	return leave, nil
+}
+
+func (c *Client) observe(call Call) {
+	if c.config.Observe != nil {
+		c.config.Observe(call)
+	}
+}
+
+// send makes one API call and tells the observer of it. Its errors are of type *Error.
+func (c *Client) send(ctx context.Context, x exchange, leave *permit) error {
+	call := Call{Operation: x.Operation, Waited: leave.waited, RequestID: uuid.NewString()}
+	start := time.Now()
+	call.Err = c.exchange(ctx, x, &call, leave)
 	call.Duration = time.Since(start)
 	if e := call.Err; e != nil {
 		e.Operation, e.StatusCode, e.RequestID, e.ResponseID = call.Operation, call.StatusCode, call.RequestID, call.ResponseID
@@ -121,22 +154,22 @@ func (c *Client) do(ctx context.Context, x exchange) error {
 		e.Err = c.redactError(e.Err, x.token, x.secret)
 	}
 	call.Warning = cut(c.redact(call.Warning, x.token, x.secret))
-	if c.config.Observe != nil {
-		c.config.Observe(call)
-	}
+	c.observe(call)
 	if call.Err != nil {
 		return call.Err
 	}
 	return nil
 }
 
-func (c *Client) exchange(ctx context.Context, x exchange, call *Call) *Error {
+func (c *Client) exchange(ctx context.Context, x exchange, call *Call, leave *permit) *Error {
 	req, err := c.newRequest(ctx, x, call.RequestID)
 	if err != nil {
+		leave.end(false)
 		return &Error{Reason: ReasonClient, Err: err}
 	}
 	// Not by an http.Client: it would follow redirects, which could carry the token to another host.
 	resp, err := c.config.Transport.RoundTrip(req)
+	leave.end(!unsent(err))
 	if err != nil {
 		return transportError(err)
 	}
@@ -148,7 +181,11 @@ func (c *Client) exchange(ctx context.Context, x exchange, call *Call) *Error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return statusError(resp, body)
+		refused := statusError(resp, body)
+		if refused.Reason == ReasonRateLimited {
+			leave.refused(refused.RetryAfter)
+		}
+		return refused
 	case err != nil:
 		return transportError(err)
 	case len(body) > maxBody:

@@ -67,13 +67,16 @@ func newClient(t *testing.T, config bunq.Config) *bunq.Client {
 
 // list reads all pages.
 func list(ctx context.Context, client *bunq.Client) (all []bunq.DeviceServer, err error) {
-	for page, err := range client.DeviceServers(ctx) {
+	for older := int64(0); ; {
+		page, err := client.DeviceServers(ctx, older)
 		if err != nil {
 			return all, err
 		}
 		all = append(all, page.DeviceServers...)
+		if older = page.Older; older == 0 {
+			return all, nil
+		}
 	}
-	return all, nil
 }
 
 // devices returns n device servers with the ids 1 to n, newest first.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"net/url"
 	"strconv"
 	"time"
@@ -139,34 +138,16 @@ const pageSize = 200
 // Page is a part of the list of device servers, newest first.
 type Page struct {
 	DeviceServers []DeviceServer
-	Last          bool // there are no older ones
+	Older         int64 // what the next page is asked for with; 0: there are no older ones
 }
 
-// DeviceServers lists the device servers of the account, newest first, in pages of up to 200; one API call a page, made
-// when the page is asked for. It ends after the last page or with the first error.
-func (c *Client) DeviceServers(ctx context.Context) iter.Seq2[Page, error] {
-	return pages(ctx, c.read)
+// DeviceServers lists up to 200 device servers of the account, newest first: those with ids below older, or, if that is 0,
+// the newest. It is one API call. bunq documents Older of an earlier page for older, and no other number.
+func (c *Client) DeviceServers(ctx context.Context, older int64) (Page, error) {
+	return readPage(ctx, older, c.read)
 }
 
-// pages lists by way of read.
-func pages(ctx context.Context, read func(context.Context, exchange) error) iter.Seq2[Page, error] {
-	return func(yield func(Page, error) bool) {
-		for older := int64(0); ; {
-			page, next, err := readPage(ctx, older, read)
-			if err != nil {
-				yield(Page{}, err)
-				return
-			}
-			if !yield(Page{page, next == 0}, nil) || next == 0 {
-				return
-			}
-			older = next
-		}
-	}
-}
-
-// readPage reads the device servers with ids below older (0: the newest), and the older of the next page, 0 after the last.
-func readPage(ctx context.Context, older int64, read func(context.Context, exchange) error) (page []DeviceServer, next int64, err error) {
+func readPage(ctx context.Context, older int64, read func(context.Context, exchange) error) (page Page, err error) {
 	query := url.Values{"count": {strconv.Itoa(pageSize)}}
 	if older > 0 {
 		query.Set("older_id", strconv.FormatInt(older, 10))
@@ -179,15 +160,22 @@ func readPage(ctx context.Context, older int64, read func(context.Context, excha
 			if err := answer.decode(body); err != nil {
 				return err
 			}
-			page = make([]DeviceServer, len(answer.Response))
+			listed := make([]DeviceServer, len(answer.Response))
 			for i, object := range answer.Response {
-				page[i] = *object.DeviceServer
+				listed[i] = *object.DeviceServer
+				if older > 0 && listed[i].ID >= older {
+					return fmt.Errorf("the answer has the device server %d, which is not below older_id", listed[i].ID)
+				}
 			}
-			next, err = nextOlder(answer.Pagination.OlderURL, older)
+			next, err := nextOlder(answer.Pagination.OlderURL, older)
+			page = Page{listed, next}
 			return err
 		},
 	})
-	return page, next, err
+	if err != nil {
+		return Page{}, err
+	}
+	return page, nil
 }
 
 // nextOlder takes the older_id out of an older_url: only that, so that no answer can send the token elsewhere. Ids must

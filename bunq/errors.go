@@ -19,7 +19,7 @@ type Reason string
 const (
 	ReasonTimeout      Reason = "timeout"      // no complete answer in the caller's time
 	ReasonNetwork      Reason = "network"      // no connection, or one that broke
-	ReasonRateLimited  Reason = "rate_limited" // 429, or a login that would come too soon
+	ReasonRateLimited  Reason = "rate_limited" // 429, or a call whose turn within bunq's limits did not come in time
 	ReasonUnauthorized Reason = "unauthorized" // 401, 403: bunq does not take the token
 	ReasonCredentials  Reason = "credentials"  // bunq's catch-all 400: wrong API key, address or environment, or a blocked device server
 	ReasonNotFound     Reason = "not_found"    // 404
@@ -78,6 +78,17 @@ func ReasonOf(err error) Reason {
 		return e.Reason
 	}
 	return ""
+}
+
+// unsent reports whether a call never left: its turn did not come, or there was no connection.
+func unsent(err error) bool {
+	var broken *net.OpError
+	return turnedAway(err) || errors.As(err, &broken) && (broken.Op == "dial" || broken.Op == "proxyconnect")
+}
+
+func turnedAway(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == ReasonRateLimited && e.StatusCode == 0
 }
 
 // transportError classifies what net/http returns in place of an answer.

@@ -41,7 +41,9 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		if err := c.pause(ctx, key); err != nil {
 			return err
 		}
-		if err := c.install(ctx, key); err != nil {
+		if err := c.install(ctx, key); turnedAway(err) {
+			return err
+		} else if err != nil {
 			if ReasonOf(err) == ReasonRateLimited {
 				c.tried = time.Now()
 			}
@@ -49,13 +51,13 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		}
 	}
 	goesOn()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout)
+	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout)
 	defer cancel()
-	return c.enter(ctx, key)
+	return c.enter(longer, ctx, key)
 }
 
-// enter registers if need be, and opens a session.
-func (c *Client) enter(ctx context.Context, apiKey string) error {
+// enter registers if need be, and opens a session. Asker is the context of the reading that wants it.
+func (c *Client) enter(ctx, asker context.Context, apiKey string) error {
 	hidden, err := c.takeUp(ctx)
 	if err != nil {
 		return err
@@ -65,9 +67,12 @@ func (c *Client) enter(ctx context.Context, apiKey string) error {
 	}
 	secret := apiKey + c.current().token
 	before := c.tried
-	err = c.registerAndOpen(ctx, apiKey, hidden)
+	err = c.registerAndOpen(ctx, asker, apiKey, hidden)
+	if turnedAway(err) {
+		c.tried = before
+	}
 	if c.tried.Equal(before) {
-		return err // bunq was not asked
+		return err // bunq was not asked for a session
 	}
 	c.tried = time.Now() // bunq may count from its answer
 	if err == nil {
@@ -119,7 +124,7 @@ func (c *Client) pause(ctx context.Context, apiKey string) error {
 
 // registerAndOpen logs in first where bunq does not show whether it has made the device server: it opens no session
 // without one.
-func (c *Client) registerAndOpen(ctx context.Context, apiKey string, hidden error) error {
+func (c *Client) registerAndOpen(ctx, asker context.Context, apiKey string, hidden error) error {
 	if c.current().privateKey == nil {
 		return fmt.Errorf("%s holds no private key, so no login can be signed: leave the API key out to read with "+
 			"the installation alone, or name a whole context file", c.config.ContextFile)
@@ -129,7 +134,7 @@ func (c *Client) registerAndOpen(ctx context.Context, apiKey string, hidden erro
 			return err
 		}
 	}
-	err := c.openSession(ctx, apiKey)
+	err := c.openSession(ctx, asker, apiKey)
 	switch {
 	case hidden != nil && err == nil:
 		return c.registeredUnseen(ctx)
@@ -170,18 +175,24 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 	return c.commit(made)
 }
 
-// openSession writes ahead that it asks for a session, so that bunq's 30 s hold across a restart.
-func (c *Client) openSession(ctx context.Context, apiKey string) error {
+// openSession writes ahead that it asks for a session, so that bunq's 30 s hold across a restart. It waits for its turn no
+// longer than the asker: others may have theirs meanwhile, and a registered installation can read.
+func (c *Client) openSession(ctx, asker context.Context, apiKey string) error {
+	leave, err := c.turn(asker, CreateSessionServer)
+	if err != nil {
+		return err
+	}
 	known := c.current()
 	start := time.Now()
 	asking, err := known.with(map[string]any{triedKey: start.UTC()})
 	if err != nil {
+		leave.end(false)
 		return err
 	}
 	c.keep(asking)
 	c.tried = start
 	var answer sessionAnswer
-	if err := c.do(ctx, exchange{
+	if err := c.send(ctx, exchange{
 		Operation: CreateSessionServer,
 		path:      "session-server",
 		token:     known.token,
@@ -190,7 +201,7 @@ func (c *Client) openSession(ctx context.Context, apiKey string) error {
 		signer:    known.privateKey,
 		server:    known.serverKey,
 		decode:    answer.decode,
-	}); err != nil {
+	}, leave); err != nil {
 		return err
 	}
 	renewed, err := asking.withSession(apiKey, answer.token, start.Add(answer.user.timeout), answer.user)

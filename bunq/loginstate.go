@@ -187,14 +187,15 @@ func (c *Client) lookAtOwn(ctx context.Context) (seen []DeviceServer, all bool, 
 			return []DeviceServer{d}, true, err
 		}
 	}
-	page, next, err := readPage(ctx, 0, c.readWithInstallation)
-	if i := slices.IndexFunc(page, func(d DeviceServer) bool { return d.ID == own }); i >= 0 {
-		return page[i : i+1], true, err
+	page, err := readPage(ctx, 0, c.readWithInstallation)
+	seen = page.DeviceServers
+	if i := slices.IndexFunc(seen, func(d DeviceServer) bool { return d.ID == own }); i >= 0 {
+		return seen[i : i+1], true, err
 	}
 	if own != 0 {
-		page = nil
+		seen = nil
 	}
-	return page, next == 0, err
+	return seen, page.Older == 0, err
 }
 
 // inactive reports whether a login failed for the state of the client's own device server.

@@ -28,9 +28,10 @@ func Operations() []Operation {
 	return []Operation{CreateInstallation, CreateDeviceServer, CreateSessionServer, ListDeviceServers, ReadDeviceServer}
 }
 
-// Call is one finished API call, answered or not.
+// Call is one finished API call, answered or not. One whose turn did not come has no RequestID: it was not sent.
 type Call struct {
 	Operation
+	Waited     time.Duration // for its turn within bunq's rate limits
 	StatusCode int           // of HTTP; 0 without an answer
 	Duration   time.Duration // from the request to the answer, verified and read
 	RequestID  string        // X-Bunq-Client-Request-Id: the UUID that was sent

@@ -21,15 +21,17 @@ func item(id int) string {
 func TestLongListComesInPagesNewestFirst(t *testing.T) {
 	t.Parallel()
 	api := count(newAPI(t, bunqtest.Options{}, devices(450)...))
+	client := newClient(t, newConfig(t, api))
 	var got []bunq.DeviceServer
 	var sizes []int
-	var last []bool
-	for page, err := range newClient(t, newConfig(t, api)).DeviceServers(t.Context()) {
+	var older []int64
+	for len(older) == 0 || older[len(older)-1] != 0 {
+		page, err := client.DeviceServers(t.Context(), append([]int64{0}, older...)[len(older)])
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, page.DeviceServers...)
-		sizes, last = append(sizes, len(page.DeviceServers)), append(last, page.Last)
+		sizes, older = append(sizes, len(page.DeviceServers)), append(older, page.Older)
 	}
 	if diff := cmp.Diff(api.Handler.(*bunqtest.Server).DeviceServers(), got); diff != "" {
 		t.Errorf("device servers, -in bunq +read:\n%s", diff)
@@ -37,8 +39,8 @@ func TestLongListComesInPagesNewestFirst(t *testing.T) {
 	if diff := cmp.Diff([]int{200, 200, 51}, sizes); diff != "" { // the client's own is one more
 		t.Errorf("sizes of the pages, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff([]bool{false, false, true}, last); diff != "" {
-		t.Errorf("last page, -want +got:\n%s", diff)
+	if diff := cmp.Diff([]int64{252, 52, 0}, older); diff != "" {
+		t.Errorf("where the next page begins, -want +got:\n%s", diff)
 	}
 	requests, _ := api.seen("GET")
 	want := []string{
@@ -51,34 +53,32 @@ func TestLongListComesInPagesNewestFirst(t *testing.T) {
 	}
 }
 
-func TestStoppingEarlyAsksForNoFurtherPage(t *testing.T) {
+func TestPageThatFailsIsEmpty(t *testing.T) {
 	t.Parallel()
-	api := count(signed(http.StatusOK, `{"Response":[`+item(7)+`],"Pagination":{"older_url":"/v1/device-server?older_id=7"}}`))
-	for page, err := range newClient(t, readerConfig(t, api)).DeviceServers(t.Context()) {
-		if err != nil || page.Last {
-			t.Errorf("the page is %+v (%v), want one that is not the last", page, err)
+	for name, answer := range map[string]http.HandlerFunc{
+		"maintenance":              signed(http.StatusServiceUnavailable, ""),
+		"the second item is wrong": signed(http.StatusOK, `{"Response":[`+item(7)+`,{}]}`),
+		"the link is wrong":        signed(http.StatusOK, `{"Response":[`+item(7)+`],"Pagination":{"older_url":"%"}}`),
+	} {
+		pages := count(answer)
+		page, err := newClient(t, readerConfig(t, pages)).DeviceServers(t.Context(), 0)
+		if diff := cmp.Diff(bunq.Page{}, page); diff != "" || err == nil {
+			t.Errorf("%s: the error is %v, and beside it comes:\n%s", name, err, diff)
 		}
-		break
-	}
-	if requests, _ := api.seen(""); len(requests) != 1 {
-		t.Errorf("it sent %q, want one request", requests)
+		if requests, _ := pages.seen("GET"); len(requests) != 1 {
+			t.Errorf("%s: it sent %q, want one request", name, requests)
+		}
 	}
 }
 
-func TestListEndsWithTheFirstError(t *testing.T) {
+func TestDeviceServerThatIsNotBelowOlderIDIsMalformed(t *testing.T) {
 	t.Parallel()
-	pages := count(signed(http.StatusServiceUnavailable, ""))
-	var errs int
-	for page, err := range newClient(t, readerConfig(t, pages)).DeviceServers(t.Context()) {
-		expectReason(t, err, bunq.ReasonMaintenance)
-		if diff := cmp.Diff(bunq.Page{}, page); diff != "" {
-			t.Errorf("a page beside the error:\n%s", diff)
-		}
-		errs++
+	client := newClient(t, readerConfig(t, signed(http.StatusOK, `{"Response":[`+item(7)+`]}`)))
+	if _, err := client.DeviceServers(t.Context(), 8); err != nil {
+		t.Error(err)
 	}
-	if requests, _ := pages.seen("GET"); errs != 1 || len(requests) != 1 {
-		t.Errorf("%d errors for %q, want one of each", errs, requests)
-	}
+	_, err := client.DeviceServers(t.Context(), 7)
+	expectReason(t, err, bunq.ReasonMalformed)
 }
 
 func TestShortListIsOnePage(t *testing.T) {
@@ -96,15 +96,9 @@ func TestShortListIsOnePage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pages := 0
-			for page, err := range newClient(t, readerConfig(t, signed(http.StatusOK, test.body))).DeviceServers(t.Context()) {
-				if err != nil || len(page.DeviceServers) != test.want || !page.Last {
-					t.Errorf("the page is %+v (%v), want %d device servers and the last", page, err, test.want)
-				}
-				pages++
-			}
-			if pages != 1 {
-				t.Errorf("%d pages, want 1", pages)
+			page, err := newClient(t, readerConfig(t, signed(http.StatusOK, test.body))).DeviceServers(t.Context(), 0)
+			if err != nil || len(page.DeviceServers) != test.want || page.Older != 0 {
+				t.Errorf("the page is %+v (%v), want %d device servers and none after it", page, err, test.want)
 			}
 		})
 	}
@@ -131,11 +125,11 @@ func TestLinkToOlderOnesLeadsNowhereElse(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			pages := count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				link := test.link
+				id, link := 7, test.link
 				if r.URL.Query().Has("older_id") {
-					link = "null"
+					id, link = 6, "null"
 				}
-				signed(http.StatusOK, `{"Response":[`+item(7)+`],"Pagination":{"older_url":`+link+`}}`)(w, r)
+				signed(http.StatusOK, `{"Response":[`+item(id)+`],"Pagination":{"older_url":`+link+`}}`)(w, r)
 			}))
 			_, err := list(t.Context(), newClient(t, readerConfig(t, pages)))
 			requests, _ := pages.seen("")
@@ -157,11 +151,11 @@ func TestListWhoseIDsDoNotFallIsMalformed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pages := count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				older := "7"
+				items, older := item(7), "7"
 				if strings.Contains(r.URL.RawQuery, "older_id") {
-					older = second
+					items, older = "", second
 				}
-				signed(http.StatusOK, `{"Response":[`+item(7)+`],"Pagination":{"older_url":"/v1/device-server?older_id=`+older+`"}}`)(w, r)
+				signed(http.StatusOK, `{"Response":[`+items+`],"Pagination":{"older_url":"/v1/device-server?older_id=`+older+`"}}`)(w, r)
 			}))
 			got, err := list(t.Context(), newClient(t, readerConfig(t, pages)))
 			expectReason(t, err, bunq.ReasonMalformed)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 )
@@ -70,12 +69,8 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 // nothingMade reports whether a failed request has certainly made nothing: bunq has refused it, or it was never sent.
 // Gateways answer 408 and 499 for a bunq that may still be at work.
 func nothingMade(err error) bool {
-	var unsent *net.OpError
-	if errors.As(err, &unsent) && (unsent.Op == "dial" || unsent.Op == "proxyconnect") {
-		return true
-	}
 	var e *Error
-	return errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 &&
+	return unsent(err) || errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 &&
 		e.Reason != ReasonMaintenance && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499
 }
 
@@ -83,7 +78,8 @@ func nothingMade(err error) bool {
 // account, so if any is shown ours is there: the oldest since the installation that has the description asked for. The id
 // is 0 if none has.
 func findOwn(ctx context.Context, known *apiContext, read func(context.Context, exchange) error) (there bool, id int64, err error) {
-	for page, err := range pages(ctx, read) {
+	for older := int64(0); ; {
+		page, err := readPage(ctx, older, read)
 		if err != nil {
 			return false, 0, err
 		}
@@ -96,8 +92,10 @@ func findOwn(ctx context.Context, known *apiContext, read func(context.Context, 
 				id = d.ID
 			}
 		}
+		if older = page.Older; older == 0 {
+			return there, id, nil
+		}
 	}
-	return there, id, nil
 }
 
 // registeredUnseen is for a device server that bunq did not show, and has opened a session for: it is there. Its id is

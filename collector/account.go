@@ -23,6 +23,8 @@ type Account struct {
 
 	mu          sync.Mutex
 	watched     []int64
+	flight      *flight // under way; nil if none is
+	place       place
 	last        Reading
 	lastSuccess time.Time // zero before the first
 	login       string    // what was told of the login last
@@ -68,23 +70,28 @@ func (a *Account) Last() (Reading, bunq.Login) {
 
 // collect reads bunq and sends everything that is known then.
 func (a *Account) collect(ctx context.Context, metrics chan<- prometheus.Metric) {
-	reading := a.read(ctx)
-	lastSuccess := a.keep(reading)
-	sendReading(metrics, a.name, reading, lastSuccess)
+	reading := a.fetch(ctx)
+	sendReading(metrics, a.name, reading, a.answered(reading))
 	sendLogin(metrics, a.name, a.client.Login())
 	a.calls.Collect(metrics)
 }
 
-// keep remembers a reading, logs what has changed with it, and returns when bunq last answered. Where scrapes overlap,
-// the one that began first may end last, and is no news then.
-func (a *Account) keep(r Reading) time.Time {
+// answered returns when bunq last answered, this reading included.
+func (a *Account) answered(r Reading) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if ended := r.Time.Add(r.Duration); r.Answered && ended.After(a.lastSuccess) {
 		a.lastSuccess = ended
 	}
+	return a.lastSuccess
+}
+
+// keep remembers a reading, and logs what has changed with it. One that was ended may end after the next: it is no news.
+func (a *Account) keep(r Reading) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if r.Time.Before(a.last.Time) {
-		return a.lastSuccess
+		return
 	}
 	a.last = r
 	login := a.client.Login()
@@ -96,7 +103,6 @@ func (a *Account) keep(r Reading) time.Time {
 	for id, d := range r.DeviceServers {
 		a.logStatus(id, d)
 	}
-	return a.lastSuccess
 }
 
 // logLogin tells of a login state once, when it is new.

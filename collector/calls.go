@@ -15,6 +15,7 @@ type callMetrics struct {
 	requests *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	waits    prometheus.Counter
 	warnings prometheus.Counter
 }
 
@@ -31,7 +32,7 @@ func newCallMetrics(account string) *callMetrics {
 		}, []string{"method", "endpoint", "code"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name:        "bunq_api_request_errors_total",
-			Help:        "API calls whose answer could not be used, by reason: from the status code, error_description and X-Bunq-Server-Signature of the answer.",
+			Help:        "API calls without an answer that could be used, by reason: from the status code, error_description and X-Bunq-Server-Signature of the answer; rate_limited are also those that were not sent because their turn would have come too late.",
 			ConstLabels: labels,
 		}, []string{"method", "endpoint", "reason"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -44,6 +45,11 @@ func newCallMetrics(account string) *callMetrics {
 			NativeHistogramMaxBucketNumber:  100,
 			NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"method", "endpoint"}),
+		waits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name:        "bunq_api_rate_limit_wait_seconds_total",
+			Help:        "Time that API calls waited for their turn within bunq's rate limits.",
+			ConstLabels: labels,
+		}),
 		warnings: prometheus.NewCounter(prometheus.CounterOpts{
 			Name:        "bunq_api_warnings_total",
 			Help:        "Answers with an X-Bunq-Warning header: bunq announces something that may affect API access.",
@@ -69,14 +75,18 @@ func (m *callMetrics) initialise(o bunq.Operation) {
 
 // observe counts a call.
 func (m *callMetrics) observe(call bunq.Call) {
+	m.waits.Add(call.Waited.Seconds())
+	if call.Err != nil {
+		m.errors.WithLabelValues(call.Method, call.Endpoint, string(call.Err.Reason)).Inc()
+	}
+	if call.RequestID == "" { // its turn did not come
+		return
+	}
 	code := "none"
 	if call.StatusCode != 0 {
 		code = strconv.Itoa(call.StatusCode)
 	}
 	m.requests.WithLabelValues(call.Method, call.Endpoint, code).Inc()
-	if call.Err != nil {
-		m.errors.WithLabelValues(call.Method, call.Endpoint, string(call.Err.Reason)).Inc()
-	}
 	if call.Warning != "" {
 		m.warnings.Inc()
 	}
@@ -89,7 +99,7 @@ func (m *callMetrics) observe(call bunq.Call) {
 }
 
 func (m *callMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.errors, m.duration, m.warnings}
+	return []prometheus.Collector{m.requests, m.errors, m.duration, m.waits, m.warnings}
 }
 
 // Describe implements [prometheus.Collector].

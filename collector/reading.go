@@ -1,8 +1,8 @@
 package collector
 
 import (
-	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -30,72 +30,63 @@ func (r Reading) Trouble(login bunq.Login) error {
 	return r.Err
 }
 
-// read asks bunq for every watched device server: the list, 200 in one request, until all are seen, then what the list
-// did not show one by one.
-func (a *Account) read(ctx context.Context) Reading {
-	a.mu.Lock()
-	watched := a.watched
-	a.mu.Unlock()
-	r := Reading{Time: time.Now(), Watched: watched, DeviceServers: make(map[int64]bunq.DeviceServer, len(watched))}
-	missing := make(map[int64]bool, len(watched))
-	for _, id := range watched {
-		missing[id] = true
-	}
-	r.Err = a.readList(ctx, &r, missing)
-	if r.Err == nil {
-		r.Err = a.readOneByOne(ctx, &r, missing)
-	}
-	r.Duration = time.Since(r.Time)
-	return r
+// place is where a reading stopped for lack of time: the next one goes on there, so that all have their turn.
+type place struct {
+	older int64 // of the list's next page; 0: the newest
+	below int64 // the ids that are next to be read one by one; 0: all
+	exact bool  // bunq takes no older_id but those that it names itself
 }
 
-func (a *Account) readList(ctx context.Context, r *Reading, missing map[int64]bool) error {
-	seen := map[int64]bool{} // a device server that is registered meanwhile shifts the pages: one may come twice
-	counts := map[bunq.Status]int{}
-	for page, err := range a.client.DeviceServers(ctx) {
-		if err != nil {
-			return err
-		}
-		r.Answered = true
-		own := a.client.Login().DeviceServerID
-		for _, d := range page.DeviceServers {
-			if seen[d.ID] {
-				continue
-			}
-			seen[d.ID] = true
-			counts[d.Status]++
-			switch {
-			case missing[d.ID]:
-				r.DeviceServers[d.ID] = d
-				delete(missing, d.ID)
-			case d.ID != own:
-				r.Unexpected = append(r.Unexpected, d)
-			}
-		}
-		if page.Last {
-			r.Counts = counts
-		}
-		if len(missing) == 0 {
-			break
-		}
+// read asks bunq for every watched device server: the list, 200 in one request, then what it does not show one by one.
+func (a *Account) read(f *flight) error {
+	a.mu.Lock()
+	at := a.place
+	a.mu.Unlock()
+	left, err := a.readList(f, &at)
+	if err == nil {
+		err = a.readOneByOne(f, left, &at)
 	}
-	return nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.place = at
+	return err
 }
 
 // readOneByOne stops at the first error that is not bunq's word about that one device server: more requests would meet
 // the same.
-func (a *Account) readOneByOne(ctx context.Context, r *Reading, missing map[int64]bool) error {
-	for _, id := range r.Watched {
-		if !missing[id] {
-			continue
-		}
-		d, err := a.client.DeviceServer(ctx, id)
-		switch {
-		case err == nil:
-			r.DeviceServers[id] = d
-		case bunq.ReasonOf(err) != bunq.ReasonNotFound:
+func (a *Account) readOneByOne(f *flight, ids []int64, at *place) error {
+	for _, id := range newestFirst(ids, at.below) {
+		switch err := a.readOne(f, id); bunq.ReasonOf(err) {
+		case bunq.ReasonNotFound:
+		case bunq.ReasonRateLimited:
+			at.below = id + 1
 			return err
+		default:
+			if err != nil {
+				at.below = id // after the others: it may be at fault
+				return err
+			}
 		}
 	}
+	at.below = 0
 	return nil
+}
+
+func (a *Account) readOne(f *flight, id int64) error {
+	d, err := a.client.DeviceServer(f, id)
+	if err == nil {
+		f.add(a.client.Login().DeviceServerID, d)
+	}
+	return err
+}
+
+// newestFirst returns the ids in the order of bunq's list, but those below the one given before the others.
+func newestFirst(ids []int64, below int64) []int64 {
+	sorted := slices.Clone(ids)
+	slices.Sort(sorted)
+	slices.Reverse(sorted)
+	if first := slices.IndexFunc(sorted, func(id int64) bool { return id < below }); first > 0 {
+		return slices.Concat(sorted[first:], sorted[:first])
+	}
+	return sorted
 }

@@ -150,17 +150,14 @@ func TestADeviceServerThatComesTwiceIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newAPI(t)
 		item := `{"DeviceServer":{"id":%d,"created":null,"updated":null,"description":"","ip":"","status":"ACTIVE"}}`
-		shifted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch {
-			case r.Method == http.MethodPost:
+		twice := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
 				api.ServeHTTP(w, r)
-			case r.URL.Query().Has("older_id"):
-				api.Answer(w, r, http.StatusOK, fmt.Appendf(nil, `{"Response":[`+item+`,`+item+`]}`, 21, 11))
-			default:
-				api.Answer(w, r, http.StatusOK, fmt.Appendf(nil, `{"Response":[`+item+`],"Pagination":{"older_url":"/v1/device-server?older_id=22"}}`, 21))
+				return
 			}
+			api.Answer(w, r, http.StatusOK, fmt.Appendf(nil, `{"Response":[`+item+`,`+item+`,`+item+`]}`, 21, 11, 21))
 		})
-		account, _ := newAccount(t, "company", shifted, 11)
+		account, _ := newAccount(t, "company", twice, 11)
 		families := scrape(t, time.Second, account)
 		expect(t, families, 2, "bunq_device_servers", "company", "ACTIVE")
 		expect(t, families, 1, "bunq_unexpected_device_server_info", "company", "", "21", "", "ACTIVE")
@@ -182,20 +179,6 @@ func TestTheListIsReadNoFurtherThanNeeded(t *testing.T) {
 		}
 		if n := api.Requests(bunq.ListDeviceServers) + api.Requests(bunq.ReadDeviceServer); n != 1 {
 			t.Errorf("%d requests, want 1", n)
-		}
-	})
-}
-
-func TestRateLimitedInTheMiddleShowsWhatWasRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t, device(11, bunq.StatusActive))
-		account, logged := newAccount(t, "company", api, 11, 91, 92, 93)
-		families := scrape(t, time.Second, account)
-		expect(t, families, 1, "bunq_up", "company")
-		expect(t, families, 1, "bunq_device_server_up", "company", "11")
-		expect(t, families, 1, "bunq_api_request_errors_total", "company", "device-server/{id}", "GET", "rate_limited")
-		if !strings.Contains(logged.String(), "Too many requests") {
-			t.Errorf("the log does not say why the reading ended: %s", logged)
 		}
 	})
 }

@@ -52,12 +52,11 @@ func (s *stage) lacking(header string) http.Handler {
 
 // list reads all pages.
 func (s *stage) list(client *bunq.Client) error {
-	for _, err := range client.DeviceServers(s.t.Context()) {
-		if err != nil {
-			return err
-		}
+	page, err := client.DeviceServers(s.t.Context(), 0)
+	for err == nil && page.Older != 0 {
+		page, err = client.DeviceServers(s.t.Context(), page.Older)
 	}
-	return nil
+	return err
 }
 
 func (s *stage) read(client *bunq.Client, id int64) error {
@@ -124,12 +123,14 @@ var conversations = map[string]struct {
 		_ = s.read(client, 7)
 	}},
 	"more readings than allowed": {play: func(s *stage) {
-		client := s.usual()
+		file := s.file()
+		program := func() *bunq.Client { return s.client(apiKey, file, s.contract.around(s.api, false)) }
+		client := program()
 		for range 3 {
 			s.fine(s.list(client))
 		}
-		s.refused(s.list(client), 429)
-		s.refused(s.read(client, 7), 429)
+		s.refused(s.list(program()), 429)
+		s.refused(s.read(program(), 7), 429)
 	}},
 	"more programs than allowed": {play: func(s *stage) {
 		s.fine(s.list(s.usual()))

@@ -1,0 +1,220 @@
+package bunq
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// penalty is how long bunq is left alone after a 429 that does not say for how long: one source tells of 30 s.
+const penalty = 30 * time.Second
+
+// rate is one of bunq's documented limits: so many calls within any time as long as span.
+type rate struct {
+	name string // of what shares it
+	most int
+	span time.Duration
+}
+
+func (r rate) String() string {
+	return fmt.Sprintf("bunq allows one address %d %s in %s, all accounts together", r.most, r.name, r.span)
+}
+
+// rateOf returns the limit that an operation falls under. "Endpoint" is not defined by bunq: all readings count as one.
+func rateOf(o Operation) rate {
+	switch {
+	case o.Method == http.MethodGet:
+		return rate{"readings", 3, 3 * time.Second}
+	case o == CreateSessionServer:
+		return rate{"login", 1, loginInterval}
+	}
+	return rate{o.String(), 5, 3 * time.Second}
+}
+
+// Limiter keeps within bunq's rate limits, which belong to the address that calls come from: all clients of a program
+// share one. It gives all that bunq allows, to the client first that had its last turn longest ago. It is safe for
+// concurrent use, and does nothing while nobody waits.
+type Limiter struct {
+	mu      sync.Mutex
+	windows map[string]*window // by host of the API and name of the rate
+}
+
+// NewLimiter returns a limiter that has seen no calls.
+func NewLimiter() *Limiter { return &Limiter{windows: map[string]*window{}} }
+
+// window is what is remembered of one rate at one host. Limiter.mu guards it.
+type window struct {
+	rate
+	permits []*permit // that count at the moment, at most as many as the rate allows
+	closed  time.Time // until when nothing goes, after a 429
+	took    time.Duration
+	queue   []*turn
+	timer   *time.Timer // for the next turn; runs only while somebody waits
+}
+
+// turns is when a client had its last turn in each window. Limiter.mu guards it.
+type turns map[*window]time.Time
+
+// turn is a call that waits. Limiter.mu guards it until it is decided.
+type turn struct {
+	ctx     context.Context //nolint:containedctx // its deadline may move while it waits
+	served  turns           // its client's
+	decided chan struct{}
+	permit  *permit
+	err     error
+}
+
+// permit is leave for one call. It counts until a span after the call's answer: when a call arrives at bunq is not known
+// any better.
+type permit struct {
+	limiter *Limiter
+	window  *window
+	waited  time.Duration
+	begun   time.Time
+	free    time.Time // when it counts no more; zero while the call is under way
+}
+
+// acquire waits for leave to make a call, and gives up at once where that cannot come before ctx's deadline. The caller
+// must end the permit.
+func (l *Limiter) acquire(ctx context.Context, host string, o Operation, served turns) (*permit, error) {
+	t := &turn{ctx: ctx, served: served, decided: make(chan struct{})}
+	w := l.enqueue(host, rateOf(o), t)
+	select {
+	case <-t.decided: // even if ctx has ended: the call tells of that
+	default:
+		select {
+		case <-t.decided:
+		case <-ctx.Done():
+			l.leave(w, t)
+		}
+	}
+	return t.permit, t.err
+}
+
+func (l *Limiter) enqueue(host string, r rate, t *turn) *window {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := host + " " + r.name
+	w, ok := l.windows[key]
+	if !ok {
+		w = &window{rate: r}
+		l.windows[key] = w
+	}
+	w.queue = append(w.queue, t)
+	l.advance(w)
+	return w
+}
+
+// leave ends a turn that nobody waits for any more, unless it has come at that very moment.
+func (l *Limiter) leave(w *window, t *turn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(w.queue, t); i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
+		t.err = fmt.Errorf("%s: %w", w.rate, t.ctx.Err())
+		l.advance(w)
+	}
+}
+
+// advance lets go what may, and turns away what cannot go in its time. The caller holds l.mu.
+func (l *Limiter) advance(w *window) {
+	now := time.Now()
+	w.permits = slices.DeleteFunc(w.permits, func(p *permit) bool { return !p.free.IsZero() && !p.free.After(now) })
+	w.sort()
+	for len(w.queue) > 0 && len(w.permits) < w.most && !w.closed.After(now) {
+		t := w.queue[0]
+		w.queue = w.queue[1:]
+		t.permit = &permit{limiter: l, window: w, begun: now}
+		w.permits = append(w.permits, t.permit)
+		t.served[w] = now
+		close(t.decided)
+		w.sort()
+	}
+	next := w.turnAway(now)
+	switch {
+	case len(w.queue) == 0 && w.timer != nil:
+		w.timer.Stop()
+	case len(w.queue) > 0 && w.timer == nil:
+		w.timer = time.AfterFunc(next.Sub(now), func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.advance(w)
+		})
+	case len(w.queue) > 0:
+		w.timer.Reset(next.Sub(now))
+	}
+}
+
+// sort puts first whose client had its last turn longest ago. Whoever comes at a fixed time in each interval would else
+// find the same others before it for ever.
+func (w *window) sort() {
+	slices.SortStableFunc(w.queue, func(a, b *turn) int { return a.served[w].Compare(b.served[w]) })
+}
+
+// turnAway ends the turns that cannot come in their time even if bunq answers at once, and returns when the next may.
+func (w *window) turnAway(now time.Time) time.Time {
+	free := make([]time.Time, w.most)
+	for i := range free {
+		switch {
+		case i >= len(w.permits):
+			free[i] = now
+		case w.permits[i].free.IsZero():
+			free[i] = now.Add(w.span)
+		default:
+			free[i] = w.permits[i].free
+		}
+		if free[i].Before(w.closed) {
+			free[i] = w.closed
+		}
+	}
+	slices.SortFunc(free, time.Time.Compare)
+	waiting := w.queue[:0]
+	for _, t := range w.queue {
+		place := len(waiting)
+		comes := free[place%w.most].Add(time.Duration(place/w.most) * (w.span + w.took))
+		if deadline, ok := t.ctx.Deadline(); ok && comes.Add(w.took).After(deadline) {
+			t.err = w.full(now)
+			close(t.decided)
+			continue
+		}
+		waiting = append(waiting, t)
+	}
+	clear(w.queue[len(waiting):])
+	w.queue = waiting
+	return free[0]
+}
+
+func (w *window) full(now time.Time) error {
+	if w.closed.After(now) {
+		return fmt.Errorf("bunq has answered 429, so it is left alone for %s", w.closed.Sub(now).Round(time.Second))
+	}
+	return fmt.Errorf("%s: the turn of this one would come too late", w.rate)
+}
+
+// end says that the call has been answered, or has failed. One that was not sent does not count.
+func (p *permit) end(sent bool) {
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.free = time.Now()
+	if sent {
+		p.window.took = p.free.Sub(p.begun)
+		p.free = p.free.Add(p.window.span)
+	}
+	l.advance(p.window)
+}
+
+// refused says that bunq has answered 429 all the same: another program behind this address has made calls too.
+func (p *permit) refused(retryAfter time.Duration) {
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if retryAfter == 0 {
+		retryAfter = penalty
+	}
+	p.window.closed = time.Now().Add(min(retryAfter, longestRetryAfter))
+	l.advance(p.window)
+}
