@@ -1,7 +1,7 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover survival image
+.PHONY: test race lint cover survival bench accounts image
 
 test: ## every test; those that need a tool that is not here say how to get it
 	$(GO) test $(PACKAGES)
@@ -21,6 +21,19 @@ cover:
 TRIALS ?= 400
 survival:
 	TRIALS=$(TRIALS) $(GO) test -count=1 -v -run 'TestRegistrationSurvives|TestTwoProcesses' .
+
+# The measurements of docs/performance.md. BENCHTIME=1x only shows that they can be made; JSON_EXPORTER names the binary to compare with.
+BENCHTIME ?= 2s
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./bunq ./collector
+	$(GO) test -run '^$$' -bench 'Scrape' -benchtime $(BENCHTIME) .
+	$(GO) test -run '^$$' -bench 'Start|JSON' -benchtime 100x -v .
+	$(GO) test -run '^$$' -bench 'Limits|Memory' -benchtime 1x -timeout 30m .
+
+# Many accounts behind few addresses, on a virtual clock.
+ACCOUNTS ?= 10000
+accounts:
+	ACCOUNTS=$(ACCOUNTS) $(GO) test -count=1 -v -timeout 60m -run 'ManyAccounts' ./bunq
 
 image:
 	buildah build --tag bunq_exporter .

@@ -47,7 +47,7 @@ func (b *buffer) String() string {
 }
 
 // find waits until the pattern is written, and returns its first group.
-func (b *buffer) find(t *testing.T, pattern string) string {
+func (b *buffer) find(t testing.TB, pattern string) string {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
@@ -157,7 +157,7 @@ func newAPI(t *testing.T, wrap func(http.Handler) http.Handler) (api *bunqtest.S
 func asItIs(h http.Handler) http.Handler { return h }
 
 // writeFile writes a file into the folder and returns its path.
-func writeFile(t *testing.T, folder, name, text string) string {
+func writeFile(t testing.TB, folder, name, text string) string {
 	t.Helper()
 	path := filepath.Join(folder, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -167,7 +167,7 @@ func writeFile(t *testing.T, folder, name, text string) string {
 }
 
 // writeConfig writes a configuration of one account, with its API key in a file, and returns its path.
-func writeConfig(t *testing.T, folder, baseURL string, ids ...int) string {
+func writeConfig(t testing.TB, folder, baseURL string, ids ...int64) string {
 	t.Helper()
 	writeFile(t, folder, "api_key", apiKey+"\n")
 	return writeFile(t, folder, "config.yml", fmt.Sprintf(`accounts:

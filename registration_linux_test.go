@@ -21,7 +21,7 @@ func TestRegistrationSurvivesAFileSystemThatFails(t *testing.T) {
 		mount(t, "tmpfs", folder, "tmpfs", 0, "size=64k")
 		defer unmount(t, folder)
 		x := b.newTrial(t, number, folder)
-		p := startProcess(t, x.config)
+		p := startProcess(t, x.config, "whole")
 		var mend func()
 		x.expectStrike(func() {
 			switch file := filepath.Join(folder, "company.conf"); rand.IntN(3) {

@@ -24,12 +24,15 @@ import (
 	"bunq_exporter/bunq/bunqtest"
 )
 
-// asProgram makes the test binary the exporter.
+// asProgram makes the test binary the exporter: "whole", or "unlimited" to measure it.
 const asProgram = "RUN_AS_BUNQ_EXPORTER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	switch os.Getenv(asProgram) {
+	case "whole":
 		main()
+	case "unlimited":
+		os.Exit(runUnlimited())
 	}
 	os.Exit(m.Run())
 }
@@ -41,10 +44,10 @@ type process struct {
 	stderr *buffer
 }
 
-func startProcess(t *testing.T, configFile string) *process {
+func startProcess(t testing.TB, configFile, as string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.CommandContext(t.Context(), os.Args[0], "--config.file="+configFile, "--web.listen-address=127.0.0.1:0"), stderr: newBuffer()}
-	p.Env = append(os.Environ(), asProgram+"=1")
+	p.Env = append(os.Environ(), asProgram+"="+as)
 	p.Stderr = p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -232,7 +235,7 @@ func (x *trial) own() (ids []int64) {
 // finish lets an undisturbed start come to its end, and wants exactly one device server: the one in the file.
 func (x *trial) finish() {
 	x.t.Helper()
-	p := startProcess(x.t, x.config)
+	p := startProcess(x.t, x.config, "whole")
 	defer p.kill()
 	if !x.scrapeUntil(p, isUp, 2*time.Minute) { // a registration that was lost on its way is waited for
 		x.t.Errorf("trial %s: it never reads:\n%s", x.number, p.stderr)
@@ -274,7 +277,7 @@ func TestRegistrationSurvivesBeingKilledAtAnyInstant(t *testing.T) {
 		x := b.newTrial(t, number, t.TempDir())
 		unknown, sent := false, int64(0) // whether bunq has made it, and how often it was asked
 		for range 1 + rand.IntN(2) {
-			p := startProcess(t, x.config)
+			p := startProcess(t, x.config, "whole")
 			x.expectStrike(p.kill)
 			x.scrapeUntil(p, never, time.Minute) // until it is dead
 			kills.Add(1)
@@ -299,7 +302,7 @@ func TestTwoProcessesOnOneContextFileRegisterOnce(t *testing.T) {
 		x := b.newTrial(t, number, t.TempDir())
 		var both sync.WaitGroup
 		for range 2 {
-			p := startProcess(t, x.config)
+			p := startProcess(t, x.config, "whole")
 			defer p.kill()
 			both.Go(func() {
 				if !x.scrapeUntil(p, isUp, time.Minute) {

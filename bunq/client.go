@@ -43,6 +43,7 @@ type Config struct {
 type Client struct {
 	config Config
 	base   *url.URL
+	host   string // of the base URL, as the limiter knows it
 	served turns
 
 	logins singleflight.Group
@@ -87,7 +88,8 @@ func New(config Config) (*Client, error) {
 	if config.Limiter == nil {
 		config.Limiter = NewLimiter()
 	}
-	return &Client{config: config, base: base, served: turns{}, refused: map[string]refusal{}}, nil
+	host := strings.TrimSuffix(strings.ToLower(base.Host), ":443")
+	return &Client{config: config, base: base, host: host, served: turns{}, refused: map[string]refusal{}}, nil
 }
 
 // NewTransport returns net/http's own transport, environment proxies included, that refuses TLS before 1.2 and keeps as
@@ -126,7 +128,7 @@ func (c *Client) do(ctx context.Context, x exchange) error {
 // turn waits for leave to make a call. Its errors are of type *Error.
 func (c *Client) turn(ctx context.Context, o Operation) (*permit, error) {
 	start := time.Now()
-	leave, err := c.config.Limiter.acquire(ctx, strings.ToLower(c.base.Host), o, c.served)
+	leave, err := c.config.Limiter.acquire(ctx, c.host, o, c.served)
 	if err != nil {
 		failed := &Error{Operation: o, Reason: ReasonRateLimited, Err: err}
 		c.observe(Call{Operation: o, Waited: time.Since(start), Err: failed})
@@ -164,28 +166,31 @@ func (c *Client) send(ctx context.Context, x exchange, leave *permit) error {
 func (c *Client) exchange(ctx context.Context, x exchange, call *Call, leave *permit) *Error {
 	req, err := c.newRequest(ctx, x, call.RequestID)
 	if err != nil {
-		leave.end(false)
+		leave.giveBack()
 		return &Error{Reason: ReasonClient, Err: err}
+	}
+	if ctx.Err() != nil {
+		leave.giveBack()
+		return transportError(ctx.Err())
 	}
 	// Not by an http.Client: it would follow redirects, which could carry the token to another host.
 	resp, err := c.config.Transport.RoundTrip(req)
-	leave.end(!unsent(err))
+	leave.end(err)
 	if err != nil {
 		return transportError(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusTooManyRequests {
+		leave.refused(retryAfter(resp.Header.Get("Retry-After"), time.Now()))
+	}
 	call.StatusCode = resp.StatusCode
 	call.ResponseID = responseID(resp.Header)
 	call.Warning = resp.Header.Get("X-Bunq-Warning")
 
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err := readBody(resp)
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		refused := statusError(resp, body)
-		if refused.Reason == ReasonRateLimited {
-			leave.refused(refused.RetryAfter)
-		}
-		return refused
+		return statusError(resp, body)
 	case err != nil:
 		return transportError(err)
 	case len(body) > maxBody:
@@ -200,6 +205,14 @@ func (c *Client) exchange(ctx context.Context, x exchange, call *Call, leave *pe
 		return &Error{Reason: ReasonMalformed, Err: err}
 	}
 	return nil
+}
+
+// readBody reads an answer's body, or the first byte too many of it, into as much memory as the answer says that it needs.
+func readBody(resp *http.Response) ([]byte, error) {
+	size := min(max(resp.ContentLength, 0), maxBody)
+	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := body.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	return body.Bytes(), err
 }
 
 // newRequest sets the seven request headers of bunq's specification, and the signature where there is a body to sign.

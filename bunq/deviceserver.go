@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -41,30 +42,55 @@ type DeviceServer struct {
 // timeLayout is bunq's format of times, which are UTC.
 const timeLayout = "2006-01-02 15:04:05.999999"
 
-// UnmarshalJSON reads bunq's form of a device server.
-func (d *DeviceServer) UnmarshalJSON(text []byte) error {
-	var raw struct {
-		ID               int64
-		Created, Updated *string
-		Description, IP  string
-		Status           Status
+// deviceServerPage is the body of both readings.
+type deviceServerPage struct {
+	Response []struct {
+		DeviceServer *struct { // decoded at once: an UnmarshalJSON of its own would have each scanned three times
+			ID          int64   `json:"id"`
+			Created     *string `json:"created"`
+			Updated     *string `json:"updated"`
+			Description string  `json:"description"`
+			IP          string  `json:"ip"`
+			Status      Status  `json:"status"`
+		}
 	}
-	if json.Unmarshal(text, &raw) != nil {
-		return errors.New("a field is of another type than bunq documents")
+	Pagination struct {
+		OlderURL *string `json:"older_url"`
 	}
-	if raw.ID < 1 || raw.Status == "" {
-		return errors.New("the id or the status is missing")
+}
+
+// decode returns the device servers of a body.
+func (p *deviceServerPage) decode(body []byte) ([]DeviceServer, error) {
+	err := json.Unmarshal(body, p)
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mistyped):
+		return nil, fmt.Errorf("the answer's %s is a JSON %s, which is not what bunq documents", cmp.Or(mistyped.Field, "body"), mistyped.Value)
+	case err != nil:
+		return nil, fmt.Errorf("the answer cannot be read: %w", err)
+	case p.Response == nil:
+		return nil, errors.New("the answer has no Response")
 	}
-	created, err := parseTime(raw.Created)
-	if err != nil {
-		return err
+	read := make([]DeviceServer, len(p.Response))
+	for i, object := range p.Response {
+		raw := object.DeviceServer
+		switch {
+		case raw == nil:
+			return nil, errors.New("the answer has an object that is not a DeviceServer")
+		case raw.ID < 1 || raw.Status == "":
+			return nil, errors.New("the id or the status of a device server is missing")
+		}
+		created, err := parseTime(raw.Created)
+		if err != nil {
+			return nil, err
+		}
+		updated, err := parseTime(raw.Updated)
+		if err != nil {
+			return nil, err
+		}
+		read[i] = DeviceServer{raw.ID, created, updated, raw.Description, raw.IP, raw.Status}
 	}
-	updated, err := parseTime(raw.Updated)
-	if err != nil {
-		return err
-	}
-	*d = DeviceServer{raw.ID, created, updated, raw.Description, raw.IP, raw.Status}
-	return nil
+	return read, nil
 }
 
 func parseTime(text *string) (time.Time, error) {
@@ -78,36 +104,6 @@ func parseTime(text *string) (time.Time, error) {
 	return t, nil
 }
 
-// deviceServerPage is the body of both readings.
-type deviceServerPage struct {
-	Response []struct {
-		DeviceServer *DeviceServer
-	}
-	Pagination struct {
-		OlderURL *string `json:"older_url"`
-	}
-}
-
-func (p *deviceServerPage) decode(body []byte) error {
-	err := json.Unmarshal(body, p)
-	var mistyped *json.UnmarshalTypeError
-	if errors.As(err, &mistyped) {
-		return fmt.Errorf("the answer's %s is a JSON %s, which is not what bunq documents", cmp.Or(mistyped.Field, "body"), mistyped.Value)
-	}
-	if err != nil {
-		return fmt.Errorf("the answer cannot be read: %w", err)
-	}
-	if p.Response == nil {
-		return errors.New("the answer has no Response")
-	}
-	for _, object := range p.Response {
-		if object.DeviceServer == nil {
-			return errors.New("the answer has an object that is not a DeviceServer")
-		}
-	}
-	return nil
-}
-
 // DeviceServer reads one device server. A device server that bunq does not know is an [Error] with [ReasonNotFound].
 func (c *Client) DeviceServer(ctx context.Context, id int64) (DeviceServer, error) {
 	return readOne(ctx, id, c.read)
@@ -118,15 +114,14 @@ func readOne(ctx context.Context, id int64, read func(context.Context, exchange)
 		Operation: ReadDeviceServer,
 		path:      "device-server/" + strconv.FormatInt(id, 10),
 		decode: func(body []byte) error {
-			var page deviceServerPage
-			if err := page.decode(body); err != nil {
-				return err
+			read, err := new(deviceServerPage).decode(body)
+			if err == nil && (len(read) != 1 || read[0].ID != id) {
+				err = fmt.Errorf("the answer is not the one device server %d", id)
 			}
-			if len(page.Response) != 1 || page.Response[0].DeviceServer.ID != id {
-				return fmt.Errorf("the answer is not the one device server %d", id)
+			if err == nil {
+				found = read[0]
 			}
-			found = *page.Response[0].DeviceServer
-			return nil
+			return err
 		},
 	})
 	return found, err
@@ -155,27 +150,25 @@ func readPage(ctx context.Context, older int64, read func(context.Context, excha
 	err = read(ctx, exchange{
 		Operation: ListDeviceServers,
 		path:      "device-server?" + query.Encode(),
-		decode: func(body []byte) error {
-			var answer deviceServerPage
-			if err := answer.decode(body); err != nil {
-				return err
-			}
-			listed := make([]DeviceServer, len(answer.Response))
-			for i, object := range answer.Response {
-				listed[i] = *object.DeviceServer
-				if older > 0 && listed[i].ID >= older {
-					return fmt.Errorf("the answer has the device server %d, which is not below older_id", listed[i].ID)
-				}
-			}
-			next, err := nextOlder(answer.Pagination.OlderURL, older)
-			page = Page{listed, next}
-			return err
-		},
+		decode:    func(body []byte) (err error) { page, err = decodePage(body, older); return err },
 	})
 	if err != nil {
 		return Page{}, err
 	}
 	return page, nil
+}
+
+func decodePage(body []byte, older int64) (Page, error) {
+	var answer deviceServerPage
+	listed, err := answer.decode(body)
+	if err != nil {
+		return Page{}, err
+	}
+	if i := slices.IndexFunc(listed, func(d DeviceServer) bool { return older > 0 && d.ID >= older }); i >= 0 {
+		return Page{}, fmt.Errorf("the answer has the device server %d, which is not below older_id", listed[i].ID)
+	}
+	next, err := nextOlder(answer.Pagination.OlderURL, older)
+	return Page{listed, next}, err
 }
 
 // nextOlder takes the older_id out of an older_url: only that, so that no answer can send the token elsewhere. Ids must

@@ -182,11 +182,13 @@ func (c *Client) openSession(ctx, asker context.Context, apiKey string) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout) // the wait may have taken as long
+	defer cancel()
 	known := c.current()
 	start := time.Now()
 	asking, err := known.with(map[string]any{triedKey: start.UTC()})
 	if err != nil {
-		leave.end(false)
+		leave.giveBack()
 		return err
 	}
 	c.keep(asking)

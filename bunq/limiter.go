@@ -36,7 +36,8 @@ func rateOf(o Operation) rate {
 
 // Limiter keeps within bunq's rate limits, which belong to the address that calls come from: all clients of a program
 // share one. It gives all that bunq allows, to the client first that had its last turn longest ago. It is safe for
-// concurrent use, and does nothing while nobody waits.
+// concurrent use, and does nothing while nobody waits. The zero Limiter allows everything: it is for measuring, with an
+// API that does too.
 type Limiter struct {
 	mu      sync.Mutex
 	windows map[string]*window // by host of the API and name of the rate
@@ -48,11 +49,11 @@ func NewLimiter() *Limiter { return &Limiter{windows: map[string]*window{}} }
 // window is what is remembered of one rate at one host. Limiter.mu guards it.
 type window struct {
 	rate
-	permits []*permit // that count at the moment, at most as many as the rate allows
-	closed  time.Time // until when nothing goes, after a 429
-	took    time.Duration
-	queue   []*turn
-	timer   *time.Timer // for the next turn; runs only while somebody waits
+	permits  []*permit     // that count at the moment, at most as many as the rate allows
+	closed   time.Time     // until when nothing goes, after a 429
+	quickest time.Duration // answer so far; 0 before the first
+	queue    []*turn
+	timer    *time.Timer // for the next turn; runs only while somebody waits
 }
 
 // turns is when a client had its last turn in each window. Limiter.mu guards it.
@@ -71,7 +72,7 @@ type turn struct {
 // any better.
 type permit struct {
 	limiter *Limiter
-	window  *window
+	window  *window // nil: there is no limit
 	waited  time.Duration
 	begun   time.Time
 	free    time.Time // when it counts no more; zero while the call is under way
@@ -80,6 +81,9 @@ type permit struct {
 // acquire waits for leave to make a call, and gives up at once where that cannot come before ctx's deadline. The caller
 // must end the permit.
 func (l *Limiter) acquire(ctx context.Context, host string, o Operation, served turns) (*permit, error) {
+	if l.windows == nil {
+		return &permit{}, nil
+	}
 	t := &turn{ctx: ctx, served: served, decided: make(chan struct{})}
 	w := l.enqueue(host, rateOf(o), t)
 	select {
@@ -154,7 +158,8 @@ func (w *window) sort() {
 	slices.SortStableFunc(w.queue, func(a, b *turn) int { return a.served[w].Compare(b.served[w]) })
 }
 
-// turnAway ends the turns that cannot come in their time even if bunq answers at once, and returns when the next may.
+// turnAway ends the turns that cannot be of use in their time even if bunq is as quick as it ever was, and returns when
+// the next may come.
 func (w *window) turnAway(now time.Time) time.Time {
 	free := make([]time.Time, w.most)
 	for i := range free {
@@ -174,8 +179,8 @@ func (w *window) turnAway(now time.Time) time.Time {
 	waiting := w.queue[:0]
 	for _, t := range w.queue {
 		place := len(waiting)
-		comes := free[place%w.most].Add(time.Duration(place/w.most) * (w.span + w.took))
-		if deadline, ok := t.ctx.Deadline(); ok && comes.Add(w.took).After(deadline) {
+		comes := free[place%w.most].Add(time.Duration(place/w.most) * (w.span + w.quickest))
+		if deadline, ok := t.ctx.Deadline(); ok && comes.Add(w.quickest).After(deadline) {
 			t.err = w.full(now)
 			close(t.decided)
 			continue
@@ -194,27 +199,49 @@ func (w *window) full(now time.Time) error {
 	return fmt.Errorf("%s: the turn of this one would come too late", w.rate)
 }
 
-// end says that the call has been answered, or has failed. One that was not sent does not count.
-func (p *permit) end(sent bool) {
-	l := p.limiter
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p.free = time.Now()
-	if sent {
-		p.window.took = p.free.Sub(p.begun)
-		p.free = p.free.Add(p.window.span)
+// end says that the call has been answered, or has failed. One that never left does not count.
+func (p *permit) end(err error) {
+	if unsent(err) {
+		p.giveBack()
+		return
 	}
-	l.advance(p.window)
+	if p.window == nil {
+		return
+	}
+	p.limiter.mu.Lock()
+	defer p.limiter.mu.Unlock()
+	now, w := time.Now(), p.window
+	p.free = now.Add(w.span)
+	if took := now.Sub(p.begun); err == nil && (w.quickest == 0 || took < w.quickest) {
+		w.quickest = took
+	}
+	p.limiter.advance(w)
+}
+
+// giveBack is for a call that is not made.
+func (p *permit) giveBack() {
+	if p.window == nil {
+		return
+	}
+	p.limiter.mu.Lock()
+	defer p.limiter.mu.Unlock()
+	p.free = time.Now()
+	p.limiter.advance(p.window)
 }
 
 // refused says that bunq has answered 429 all the same: another program behind this address has made calls too.
 func (p *permit) refused(retryAfter time.Duration) {
-	l := p.limiter
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if p.window == nil {
+		return
+	}
 	if retryAfter == 0 {
 		retryAfter = penalty
 	}
-	p.window.closed = time.Now().Add(min(retryAfter, longestRetryAfter))
-	l.advance(p.window)
+	until := time.Now().Add(min(retryAfter, longestRetryAfter))
+	p.limiter.mu.Lock()
+	defer p.limiter.mu.Unlock()
+	if until.After(p.window.closed) {
+		p.window.closed = until
+	}
+	p.limiter.advance(p.window)
 }

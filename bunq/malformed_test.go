@@ -18,8 +18,11 @@ func deviceServerWith(old, changed string) string {
 func TestSignedNonsenseIsMalformed(t *testing.T) {
 	t.Parallel()
 	const created = `"created":"2015-06-13 23:19:16.215235"`
-	const field = "the answer cannot be read: a field is of another type than bunq documents"
-	const missing = "the answer cannot be read: the id or the status is missing"
+	const missing = "the id or the status of a device server is missing"
+	const notTime = "created or updated is not a time such as 2015-06-13 23:19:16.215235"
+	mistyped := func(field, value string) string {
+		return "the answer's Response.DeviceServer." + field + " is a JSON " + value + ", which is not what bunq documents"
+	}
 	for _, test := range []struct{ name, body, want string }{
 		{"nothing", "", "the answer cannot be read: unexpected end of JSON input"},
 		{"HTML", "<html></html>", "the answer cannot be read: invalid character '<' looking for beginning of value"},
@@ -36,21 +39,21 @@ func TestSignedNonsenseIsMalformed(t *testing.T) {
 		{"no object", `{"Response":[]}`, "the answer is not the one device server 7"},
 		{"two objects", `{"Response":[` + item(7) + `,` + item(6) + `]}`, "the answer is not the one device server 7"},
 		{"another id", `{"Response":[` + item(8) + `]}`, "the answer is not the one device server 7"},
-		{"id as a string", deviceServerWith(`"id":7`, `"id":"7"`), field},
-		{"id with a fraction", deviceServerWith(`"id":7`, `"id":7.5`), field},
-		{"id beyond 64 bits", deviceServerWith(`"id":7`, `"id":9223372036854775808`), field},
+		{"id as a string", deviceServerWith(`"id":7`, `"id":"7"`), mistyped("id", "string")},
+		{"id with a fraction", deviceServerWith(`"id":7`, `"id":7.5`), mistyped("id", "number 7.5")},
+		{"id beyond 64 bits", deviceServerWith(`"id":7`, `"id":9223372036854775808`), mistyped("id", "number 9223372036854775808")},
 		{"id 0", deviceServerWith(`"id":7`, `"id":0`), missing},
 		{"id negative", deviceServerWith(`"id":7`, `"id":-7`), missing},
 		{"id absent", deviceServerWith(`"id":7,`, ``), missing},
 		{"status empty", deviceServerWith(`"ACTIVE"`, `""`), missing},
 		{"status null", deviceServerWith(`"ACTIVE"`, `null`), missing},
-		{"status a number", deviceServerWith(`"ACTIVE"`, `1`), field},
-		{"time in words", deviceServerWith(created, `"created":"yesterday"`), `the answer cannot be read: created or updated is not a time such as 2015-06-13 23:19:16.215235`},
-		{"time empty", deviceServerWith(created, `"created":""`), `the answer cannot be read: created or updated is not a time such as 2015-06-13 23:19:16.215235`},
-		{"time a number", deviceServerWith(created, `"created":1434237556`), field},
+		{"status a number", deviceServerWith(`"ACTIVE"`, `1`), mistyped("status", "number")},
+		{"time in words", deviceServerWith(created, `"created":"yesterday"`), notTime},
+		{"time empty", deviceServerWith(created, `"created":""`), notTime},
+		{"time a number", deviceServerWith(created, `"created":1434237556`), mistyped("created", "number")},
 		{
 			"time very long", deviceServerWith(`"updated":"`, `"updated":"`+strings.Repeat("x", 1000)),
-			`the answer cannot be read: created or updated is not a time such as 2015-06-13 23:19:16.215235`,
+			notTime,
 		},
 		{"very large", `{"Response":[` + item(7) + `],"Meta":"` + strings.Repeat("x", 4<<20) + `"}`, "the answer is larger than 4194304 bytes"},
 		{"very deep", strings.Repeat(`{"Response":[`, 100_000), "the answer cannot be read: invalid character '{' exceeded max depth"},

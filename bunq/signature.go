@@ -41,8 +41,11 @@ func verify(key *rsa.PublicKey, status int, header http.Header, body []byte) err
 	if err != nil {
 		return errors.New("the answer's signature is not base64")
 	}
-	for _, message := range [][]byte{body, olderMessage(status, header, body)} {
-		sum := sha256.Sum256(message)
+	for _, message := range []func() []byte{
+		func() []byte { return body },
+		func() []byte { return olderMessage(status, header, body) },
+	} {
+		sum := sha256.Sum256(message())
 		if rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil {
 			return nil
 		}

@@ -2,13 +2,13 @@ package collector
 
 import (
 	"context"
-	"maps"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"bunq_exporter/bunq"
 )
@@ -85,75 +85,62 @@ func (s *scrape) Collect(ch chan<- prometheus.Metric) {
 	wg.Wait()
 }
 
-// send makes one constant gauge.
-func send(ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...string) {
-	sendAs(prometheus.GaugeValue, ch, desc, value, labels...)
-}
-
-// sendAs makes one constant metric. Text comes from outside, so it is made valid UTF-8, or the whole scrape would fail.
-func sendAs(kind prometheus.ValueType, ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...string) {
-	for i, label := range labels {
-		labels[i] = strings.ToValidUTF8(label, "\uFFFD")
-	}
-	metric, err := prometheus.NewConstMetric(desc, kind, value, labels...)
-	if err != nil {
-		metric = prometheus.NewInvalidMetric(desc, err)
-	}
-	ch <- metric
-}
-
-func sendReading(ch chan<- prometheus.Metric, account string, r Reading, lastSuccess time.Time) {
+func sendReading(ch chan<- prometheus.Metric, name string, r Reading, lastSuccess time.Time) {
+	account := label("account", name)
 	send(ch, upDesc, number(r.Answered), account)
 	send(ch, scrapeDurationDesc, r.Duration.Seconds(), account)
 	sendTime(ch, lastSuccessDesc, lastSuccess, account)
 	for _, id := range r.Watched {
 		d, read := r.DeviceServers[id]
-		send(ch, deviceServerUpDesc, number(read), account, strconv.FormatInt(id, 10))
+		id := label("id", strconv.FormatInt(id, 10))
+		send(ch, deviceServerUpDesc, number(read), account, id)
 		if read {
-			sendDeviceServer(ch, account, d)
+			sendDeviceServer(ch, account, id, d)
 		}
 	}
 	for _, d := range r.Unexpected {
-		send(ch, unexpectedDesc, 1, account, strconv.FormatInt(d.ID, 10), d.Description, d.IP, string(d.Status))
+		id := label("id", strconv.FormatInt(d.ID, 10))
+		send(ch, unexpectedDesc, 1, account, label("description", d.Description), id, label("ip", d.IP), label("status", string(d.Status)))
 	}
-	if r.Counts == nil {
-		return
-	}
-	for status, count := range withDocumented(r.Counts) {
-		send(ch, deviceServersDesc, float64(count), account, string(status))
+	for status, count := range r.Counts {
+		send(ch, deviceServersDesc, float64(count), account, label("status", string(status)))
 	}
 }
 
-func sendDeviceServer(ch chan<- prometheus.Metric, account string, d bunq.DeviceServer) {
-	id := strconv.FormatInt(d.ID, 10)
-	for status, has := range withDocumented(map[bunq.Status]int{d.Status: 1}) {
-		send(ch, statusDesc, float64(has), account, id, string(status))
+func sendDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
+	for i, status := range documented {
+		send(ch, statusDesc, number(status == d.Status), account, id, documentedLabels[i])
 	}
-	send(ch, infoDesc, 1, account, id, d.Description, d.IP)
+	if !slices.Contains(documented, d.Status) {
+		send(ch, statusDesc, 1, account, id, label("status", string(d.Status)))
+	}
+	send(ch, infoDesc, 1, account, label("description", d.Description), id, label("ip", d.IP))
 	sendTime(ch, createdDesc, d.Created, account, id)
 	sendTime(ch, updatedDesc, d.Updated, account, id)
 }
 
-func sendLogin(ch chan<- prometheus.Metric, account string, login bunq.Login) {
+// documented are the statuses that every device server has series for.
+var documented = bunq.Statuses()
+
+var documentedLabels = func() (labels []*dto.LabelPair) {
+	for _, status := range documented {
+		labels = append(labels, label("status", string(status)))
+	}
+	return labels
+}()
+
+func sendLogin(ch chan<- prometheus.Metric, name string, login bunq.Login) {
+	account := label("account", name)
 	for _, state := range bunq.LoginStates() {
-		send(ch, loginStateDesc, number(state == login.State), account, string(state))
+		send(ch, loginStateDesc, number(state == login.State), account, label("state", string(state)))
 	}
 	sendTime(ch, sessionExpiryDesc, login.SessionExpiry, account)
-	sendAs(prometheus.CounterValue, ch, sessionRenewalsDesc, float64(login.SessionRenewals), account)
-}
-
-// withDocumented returns the counts with the documented statuses that are not there, at 0. A status outside them stays.
-func withDocumented(counts map[bunq.Status]int) map[bunq.Status]int {
-	counts = maps.Clone(counts)
-	for _, status := range bunq.Statuses() {
-		counts[status] += 0
-	}
-	return counts
+	ch <- &series{sessionRenewalsDesc, prometheus.CounterValue, float64(login.SessionRenewals), []*dto.LabelPair{account}}
 }
 
 // sendTime sends a time to the microsecond, which is bunq's resolution and as exact as a float64 can be; a zero time is
 // one that is not known, and left out.
-func sendTime(ch chan<- prometheus.Metric, desc *prometheus.Desc, t time.Time, labels ...string) {
+func sendTime(ch chan<- prometheus.Metric, desc *prometheus.Desc, t time.Time, labels ...*dto.LabelPair) {
 	if !t.IsZero() {
 		send(ch, desc, float64(t.UnixMicro())/1e6, labels...)
 	}

@@ -40,6 +40,9 @@ func newFlight(watched []int64) *flight {
 	for _, id := range watched {
 		f.watched[id] = true
 	}
+	for _, status := range documented {
+		f.counts[status] = 0
+	}
 	return f
 }
 
@@ -47,7 +50,7 @@ func newFlight(watched []int64) *flight {
 func (f *flight) Deadline() (time.Time, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.deadline, true
+	return f.deadline, !f.deadline.IsZero()
 }
 
 // Done implements [context.Context].
@@ -165,7 +168,7 @@ func (f *flight) answered() bool {
 func (f *flight) complete(own int64) (alone bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.reading.Counts = f.counts
+	f.reading.Counts = maps.Clone(f.counts)
 	return len(f.seen) == 0 || len(f.seen) == 1 && (own == 0 || f.seen[own])
 }
 

@@ -40,44 +40,41 @@ func (w *walk) leap() {
 	w.whole = w.whole && w.older == w.named
 }
 
-// The most device servers left that are read one by one rather than in pages: one costs no more than a page would, and
-// where the pages that hold them cannot be asked for, three are what bunq allows at once.
-const (
-	fewLeft      = 1
-	fewLeftExact = 3
-)
-
 // readList reads the list until all watched ids have been come by. It leaves out pages that hold none of them, so each
 // one has at least one, or shows that it does not exist. Left is what should be read one by one.
-func (a *Account) readList(f *flight, at *place) (left []int64, err error) {
-	w := newWalk(f.reading.Watched, at.older)
+func (a *Account) readList(f *flight, w *walk, at *place) (left []int64, err error) {
 	for {
 		page, err := a.readPage(f, w, at)
 		if err != nil {
-			at.stopped(w.named, err, f.answered())
 			return nil, err
 		}
 		own := a.client.Login().DeviceServerID
 		f.add(own, page.DeviceServers...)
 		w.pass(page.Older, f.has)
-		few := fewLeft
-		if at.exact {
-			few = fewLeftExact
-		}
 		switch {
 		case page.Older == 0 && w.whole:
-			at.older = 0
 			if f.complete(own) {
 				return w.absent, nil
 			}
 			return nil, nil
-		case len(w.wanted) <= few:
-			at.older = 0
+		case len(w.wanted) <= at.few():
 			return w.wanted, nil
-		case w.older != 0 && !at.exact:
+		case w.older != 0 && !at.named:
 			w.leap()
 		}
 	}
+}
+
+// few is how many device servers are read one by one rather than in pages: one costs no more than a page would, and where
+// the pages that hold them cannot be asked for, three are what bunq allows at once.
+func (at *place) few() int {
+	switch {
+	case at.pagesOnly:
+		return 0
+	case at.named:
+		return 3
+	}
+	return 1
 }
 
 // readPage asks for the walk's next page. Where bunq does not take an older_id of our own, it asks for the page that
@@ -87,17 +84,21 @@ func (a *Account) readPage(f *flight, w *walk, at *place) (bunq.Page, error) {
 	switch {
 	case w.older == w.named, err == nil && len(page.DeviceServers) > 0:
 		return page, err
-	case err == nil: // there are no older ones, or bunq did not take the id: a device server that is wanted tells
-		err = a.readOne(f, w.wanted[0])
-		if bunq.ReasonOf(err) == bunq.ReasonNotFound {
-			return page, nil
-		} else if err != nil {
+	case err == nil && !at.compares && !f.has(w.named+1): // nothing is there, or bunq compares no such id
+		// The oldest device server seen is below another number of our own.
+		control, err := a.client.DeviceServers(f, w.named+1)
+		if err != nil && !refusesOlder(err) {
 			return page, err
 		}
-	case !refusesOlder(err):
+		f.add(a.client.Login().DeviceServerID, control.DeviceServers...)
+		at.compares = len(control.DeviceServers) > 0
+	case err != nil && !refusesOlder(err):
 		return page, err
 	}
-	at.exact, w.older = true, w.named
+	if err == nil && at.compares {
+		return page, nil
+	}
+	at.named, w.older = true, w.named
 	return a.client.DeviceServers(f, w.older)
 }
 
@@ -108,13 +109,4 @@ func refusesOlder(err error) bool {
 		return true
 	}
 	return false
-}
-
-// stopped notes where the next reading begins. An error that bunq may give again sends it to the newest page, or it would
-// come no further.
-func (at *place) stopped(older int64, err error, answered bool) {
-	at.older = 0
-	if reason := bunq.ReasonOf(err); reason == bunq.ReasonRateLimited || reason == bunq.ReasonTimeout && answered {
-		at.older = older
-	}
 }

@@ -30,11 +30,15 @@ func (r Reading) Trouble(login bunq.Login) error {
 	return r.Err
 }
 
-// place is where a reading stopped for lack of time: the next one goes on there, so that all have their turn.
+// place is where a reading stopped for lack of time: the next one goes on there, so that all have their turn. It also
+// holds what was learned of bunq on the way.
 type place struct {
 	older int64 // of the list's next page; 0: the newest
 	below int64 // the ids that are next to be read one by one; 0: all
-	exact bool  // bunq takes no older_id but those that it names itself
+
+	compares  bool // bunq takes any number for older_id, and compares
+	named     bool // bunq takes no older_id but those that it names itself
+	pagesOnly bool // bunq shows this account's device servers in the list alone
 }
 
 // read asks bunq for every watched device server: the list, 200 in one request, then what it does not show one by one.
@@ -42,13 +46,30 @@ func (a *Account) read(f *flight) error {
 	a.mu.Lock()
 	at := a.place
 	a.mu.Unlock()
-	left, err := a.readList(f, &at)
-	if err == nil {
-		err = a.readOneByOne(f, left, &at)
+	w := newWalk(f.reading.Watched, at.older)
+	err := a.readAll(f, w, &at)
+	at.older = 0
+	// An error that bunq may give again sends the next reading to the newest page, or it would come no further.
+	if reason := bunq.ReasonOf(err); reason == bunq.ReasonRateLimited || reason == bunq.ReasonTimeout && f.answered() {
+		at.older = w.named
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.place = at
+	return err
+}
+
+func (a *Account) readAll(f *flight, w *walk, at *place) error {
+	left, err := a.readList(f, w, at)
+	if err != nil {
+		return err
+	}
+	err = a.readOneByOne(f, left, at)
+	if bunq.ReasonOf(err) != bunq.ReasonUnauthorized || w.older == 0 {
+		return err
+	}
+	at.pagesOnly = true
+	_, err = a.readList(f, w, at)
 	return err
 }
 

@@ -26,18 +26,20 @@ const (
 )
 
 // scrape reads the accounts within the scraper's time and answers 200 with what is known then.
-func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, accounts []*collector.Account, more ...prometheus.Gatherer) {
+func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, accounts []*collector.Account, more ...prometheus.Collector) {
 	timeout := h.scrapeTimeout(r)
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	// The server's own limit is for requests that read nothing. A writer without deadlines has none to lift.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout + writeGrace))
 
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(collector.Scrape(ctx, accounts)); err != nil {
-		_ = level.Error(h.Logger).Log("msg", "Cannot collect the accounts", "err", err)
+	registry := prometheus.NewRegistry() // one for all: merging two would go through every series again
+	for _, c := range append(more, collector.Scrape(ctx, accounts)) {
+		if err := registry.Register(c); err != nil {
+			_ = level.Error(h.Logger).Log("msg", "Cannot collect the accounts", "err", err)
+		}
 	}
-	promhttp.HandlerFor(append(prometheus.Gatherers(more), registry), promhttp.HandlerOpts{
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:          errorLog{h.Logger},
 		ErrorHandling:     promhttp.ContinueOnError,
 		EnableOpenMetrics: true, // exemplars travel in it

@@ -73,12 +73,21 @@ type jsClientOutput struct {
 }
 
 type jsPage struct {
-	Response []struct{ DeviceServer bunq.DeviceServer }
+	Response []struct {
+		DeviceServer struct {
+			ID                                int64
+			Created, Updated, Description, IP string
+			Status                            bunq.Status
+		}
+	}
 }
 
 func (p jsPage) deviceServers() (all []bunq.DeviceServer) {
 	for _, object := range p.Response {
-		all = append(all, object.DeviceServer)
+		d := object.DeviceServer
+		created, _ := time.Parse(time.DateTime, d.Created)
+		updated, _ := time.Parse(time.DateTime, d.Updated)
+		all = append(all, bunq.DeviceServer{ID: d.ID, Created: created, Updated: updated, Description: d.Description, IP: d.IP, Status: d.Status})
 	}
 	return all
 }

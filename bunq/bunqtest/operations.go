@@ -167,13 +167,21 @@ func (s *Server) visible(r *request) []*device {
 // readDeviceServer is GET /device-server/{id}. What a list does not show can be read all the same: bunq says neither.
 func (s *Server) readDeviceServer(r *request) (any, *failure) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	own := r.installation.device
-	for _, d := range s.devices {
-		if err == nil && d.ID == id && own != nil && d.user == own.user {
-			return response(d.object()), nil
-		}
+	if d := s.find(r, id); err == nil && d != nil {
+		return response(d.object()), nil
 	}
 	return nil, &failure{status: http.StatusNotFound, description: "DeviceServer not found."}
+}
+
+// find returns the device server of the request's user with the id; nil if there is none.
+func (s *Server) find(r *request, id int64) *device {
+	own := r.installation.device
+	for _, d := range s.devices {
+		if d.ID == id && own != nil && d.user == own.user {
+			return d
+		}
+	}
+	return nil
 }
 
 // listDeviceServers is GET /device-server.
@@ -186,6 +194,12 @@ func (s *Server) listDeviceServers(r *request) (any, *failure) {
 		return nil, &failure{status: http.StatusBadRequest, description: "The pagination is invalid: count is at most 200, older_id and newer_id are ids."}
 	}
 	all := s.visible(r)
+	if reading := s.options.UnknownOlderID; older > 0 && reading != OlderIDCompares && s.find(r, older) == nil {
+		if reading == OlderIDRefused {
+			return nil, &failure{status: http.StatusBadRequest, description: "The pagination is invalid: older_id is no device server."}
+		}
+		all = nil
+	}
 	page := pick(all, older, newer, int(count))
 	items := []any{}
 	for _, d := range page {

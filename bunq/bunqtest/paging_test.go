@@ -88,6 +88,46 @@ func TestInvalidPagesAreRefused(t *testing.T) {
 	})
 }
 
+// 1 and 3 are device servers of the user's, 2 is another user's, and 4 nobody's.
+func TestOlderIDThatIsNoDeviceServerComparesShowsNothingOrIsRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		reading bunqtest.OlderID
+		status  int
+		ids     []int64 // for older_id=2 and 4, but of those below
+	}{
+		"compares":      {bunqtest.OlderIDCompares, http.StatusOK, []int64{3, 1}},
+		"shows nothing": {bunqtest.OlderIDShowsNothing, http.StatusOK, nil},
+		"is refused":    {bunqtest.OlderIDRefused, http.StatusBadRequest, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, bunqtest.Options{UnknownOlderID: test.reading}, func(t *testing.T, api *bunqtest.Server) {
+				api.AddUser(bunqtest.User{ID: 2, Kind: "UserPerson", APIKey: "sandbox_other", SessionTimeout: time.Hour})
+				for id, user := range map[int64]int64{1: userID, 2: 2, 3: userID} {
+					api.AddDeviceServer(user, bunq.DeviceServer{ID: id, Status: bunq.StatusActive})
+				}
+				c := loggedIn(t, api)
+				for _, unknown := range []int64{2, 4} {
+					got := c.get(fmt.Sprintf("device-server?older_id=%d", unknown))
+					if test.status != http.StatusOK {
+						got.refused(test.status, "The pagination is invalid")
+						continue
+					}
+					want := slices.DeleteFunc(slices.Clone(test.ids), func(id int64) bool { return id >= unknown })
+					if ids, older := got.ok().ids(), got.links()["older_url"]; !slices.Equal(ids, want) || older != "" {
+						t.Errorf("older_id=%d lists %v and the older_url %q, want %v and none", unknown, ids, older, want)
+					}
+				}
+				if got := c.get("device-server?older_id=3").ok().ids(); !slices.Equal(got, []int64{1}) {
+					t.Errorf("older_id=3 lists %v, want 1", got)
+				}
+				if got := c.get("device-server").ok().ids(); !slices.Equal(got, []int64{c.device, 3, 1}) {
+					t.Errorf("without older_id it lists %v", got)
+				}
+			})
+		})
+	}
+}
+
 func TestListOfAnInstallationCanBeItsOwn(t *testing.T) {
 	simulate(t, bunqtest.Options{OwnInstallationOnly: true}, func(t *testing.T, api *bunqtest.Server) {
 		addDevices(api, 3)

@@ -24,6 +24,7 @@ type Options struct {
 	InstallationTokenReads  Reads         // what an installation token may read, besides logging in
 	BareInstallationRefused bool          // an installation may read nothing before it has a device server
 	OwnInstallationOnly     bool          // the list holds the device servers of the installation, not all of the user's
+	UnknownOlderID          OlderID       // what an older_id does that is no device server of the user's
 	UnknownTokenForbidden   bool          // an unknown token is answered 403, not 401
 	UseExtendsSession       bool          // a session ends that long after its last use, not after its start
 	RegistrationSigned      bool          // POST /device-server without a signature is refused
@@ -45,6 +46,16 @@ const (
 	ReadsListAndOne Reads = iota
 	ReadsList
 	ReadsNothing
+)
+
+// OlderID says what a number does as older_id: bunq documents only those that its older_url names.
+type OlderID int
+
+// The readings of what an older_id does.
+const (
+	OlderIDCompares OlderID = iota
+	OlderIDShowsNothing
+	OlderIDRefused
 )
 
 // User is an account at the simulated bunq.
@@ -138,8 +149,8 @@ func (s *Server) AddDeviceServer(userID int64, d bunq.DeviceServer) {
 }
 
 func (s *Server) addDevice(d *device) {
-	s.devices = append(s.devices, d)
-	slices.SortFunc(s.devices, func(a, b *device) int { return cmp.Compare(b.ID, a.ID) })
+	i, _ := slices.BinarySearchFunc(s.devices, d.ID, func(a *device, id int64) int { return cmp.Compare(id, a.ID) })
+	s.devices = slices.Insert(s.devices, i, d)
 	s.lastID = max(s.lastID, d.ID)
 }
 
