@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -83,11 +84,7 @@ func (r *replay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 	r.asked++
 	r.mu.Unlock()
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(answer.Code)
-	_, _ = w.Write(answer.Body.Bytes())
+	pass(w, answer)
 }
 
 func (r *replay) count() int {
@@ -294,10 +291,14 @@ func expectFresh(b *testing.B, exposition string, want int) {
 // BenchmarkFreshAtBunqsLimits is one scrape with Prometheus's default timeout of 10 s, in real time, at an API that keeps
 // to bunq's limits.
 func BenchmarkFreshAtBunqsLimits(b *testing.B) {
-	for _, n := range []int{1, 200, 1000, 2400, 5000, 10_000} {
-		b.Run(fmt.Sprintf("devices=%d", n), func(b *testing.B) {
+	for _, test := range []struct {
+		n       int
+		latency time.Duration // of the way there and back, each half of it
+	}{{1, 0}, {200, 0}, {1000, 0}, {2400, 0}, {5000, 0}, {10_000, 0}, {2400, 80 * time.Millisecond}, {2400, 200 * time.Millisecond}} {
+		n := test.n
+		b.Run(fmt.Sprintf("devices=%d/latency=%s", n, test.latency), func(b *testing.B) {
 			api := newPopulated(b, n, bunqtest.Options{})
-			refused := &refusals{Handler: api}
+			refused := &refusals{Handler: api, latency: test.latency}
 			server := httptest.NewServer(refused)
 			defer server.Close()
 			handler, _ := watching(b, api, bunq.NewLimiter(), server.URL+"/v1")
@@ -318,26 +319,26 @@ func BenchmarkFreshAtBunqsLimits(b *testing.B) {
 	}
 }
 
-// refusals counts the answers 429 of an API.
+// refusals counts the answers 429 of an API that is some way off.
 type refusals struct {
 	http.Handler
-	count atomic.Int64
+	latency time.Duration
+	count   atomic.Int64
 }
 
 func (r *refusals) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	r.Handler.ServeHTTP(statusWriter{w, func(status int) {
-		if status == http.StatusTooManyRequests {
-			r.count.Add(1)
-		}
-	}}, request)
+	time.Sleep(r.latency / 2)
+	answer := httptest.NewRecorder()
+	r.Handler.ServeHTTP(answer, request)
+	if answer.Code == http.StatusTooManyRequests {
+		r.count.Add(1)
+	}
+	time.Sleep(r.latency / 2)
+	pass(w, answer)
 }
 
-type statusWriter struct {
-	http.ResponseWriter
-	tell func(int)
-}
-
-func (w statusWriter) WriteHeader(status int) {
-	w.tell(status)
-	w.ResponseWriter.WriteHeader(status)
+func pass(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
 }

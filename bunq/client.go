@@ -127,14 +127,13 @@ func (c *Client) do(ctx context.Context, x exchange) error {
 
 // turn waits for leave to make a call. Its errors are of type *Error.
 func (c *Client) turn(ctx context.Context, o Operation) (*permit, error) {
-	start := time.Now()
-	leave, err := c.config.Limiter.acquire(ctx, c.host, o, c.served)
+	leave, waited, err := c.config.Limiter.acquire(ctx, c.host, o, c.served)
 	if err != nil {
 		failed := &Error{Operation: o, Reason: ReasonRateLimited, Err: err}
-		c.observe(Call{Operation: o, Waited: time.Since(start), Err: failed})
+		c.observe(Call{Operation: o, Waited: waited, Err: failed})
 		return nil, failed
 	}
-	leave.waited = time.Since(start)
+	leave.waited = waited
 	return leave, nil
 }
 

@@ -20,7 +20,7 @@ type rate struct {
 }
 
 func (r rate) String() string {
-	return fmt.Sprintf("bunq allows one address %d %s in %s, all accounts together", r.most, r.name, r.span)
+	return fmt.Sprintf("bunq allows %d %s in %d s from one address, all accounts together", r.most, r.name, int(r.span.Seconds()))
 }
 
 // rateOf returns the limit that an operation falls under. "Endpoint" is not defined by bunq: all readings count as one.
@@ -80,22 +80,24 @@ type permit struct {
 
 // acquire waits for leave to make a call, and gives up at once where that cannot come before ctx's deadline. The caller
 // must end the permit.
-func (l *Limiter) acquire(ctx context.Context, host string, o Operation, served turns) (*permit, error) {
+func (l *Limiter) acquire(ctx context.Context, host string, o Operation, served turns) (leave *permit, waited time.Duration, err error) {
 	if l.windows == nil {
-		return &permit{}, nil
+		return &permit{}, 0, nil
 	}
 	t := &turn{ctx: ctx, served: served, decided: make(chan struct{})}
 	w := l.enqueue(host, rateOf(o), t)
 	select {
 	case <-t.decided: // even if ctx has ended: the call tells of that
+		return t.permit, 0, t.err
 	default:
-		select {
-		case <-t.decided:
-		case <-ctx.Done():
-			l.leave(w, t)
-		}
 	}
-	return t.permit, t.err
+	start := time.Now()
+	select {
+	case <-t.decided:
+	case <-ctx.Done():
+		l.leave(w, t)
+	}
+	return t.permit, time.Since(start), t.err
 }
 
 func (l *Limiter) enqueue(host string, r rate, t *turn) *window {
@@ -196,7 +198,7 @@ func (w *window) full(now time.Time) error {
 	if w.closed.After(now) {
 		return fmt.Errorf("bunq has answered 429, so it is left alone for %s", w.closed.Sub(now).Round(time.Second))
 	}
-	return fmt.Errorf("%s: the turn of this one would come too late", w.rate)
+	return fmt.Errorf("%s, and the turn of this one would come too late: scrape less often, or raise scrape_timeout", w.rate)
 }
 
 // end says that the call has been answered, or has failed. One that never left does not count.

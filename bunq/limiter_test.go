@@ -395,7 +395,7 @@ func TestReadingWhoseTurnComesTooLateIsToldSoAtOnce(t *testing.T) {
 			t.Errorf("it took %s, want no time", took)
 		}
 		expectTurnedAway(t, err)
-		const want = "GET device-server: rate_limited: bunq allows one address 3 readings in 3s, all accounts together: the turn of this one would come too late"
+		const want = "GET device-server: rate_limited: bunq allows 3 readings in 3 s from one address, all accounts together, and the turn of this one would come too late: scrape less often, or raise scrape_timeout"
 		if err.Error() != want {
 			t.Errorf("the error is %v, want %s", err, want)
 		}
