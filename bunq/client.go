@@ -118,15 +118,15 @@ type exchange struct {
 
 // do makes one API call as soon as bunq's limits allow it.
 func (c *Client) do(ctx context.Context, x exchange) error {
-	leave, err := c.turn(ctx, x.Operation)
+	leave, err := c.awaitTurn(ctx, x.Operation)
 	if err != nil {
 		return err
 	}
 	return c.send(ctx, x, leave)
 }
 
-// turn waits for leave to make a call. Its errors are of type *Error.
-func (c *Client) turn(ctx context.Context, o Operation) (*permit, error) {
+// awaitTurn waits for leave to make a call. Its errors are of type *Error.
+func (c *Client) awaitTurn(ctx context.Context, o Operation) (*permit, error) {
 	leave, waited, err := c.config.Limiter.acquire(ctx, c.host, o, c.served)
 	if err != nil {
 		failed := &Error{Operation: o, Reason: ReasonRateLimited, Err: err}
@@ -174,14 +174,11 @@ func (c *Client) exchange(ctx context.Context, x exchange, call *Call, leave *pe
 	}
 	// Not by an http.Client: it would follow redirects, which could carry the token to another host.
 	resp, err := c.config.Transport.RoundTrip(req)
-	leave.end(err)
+	leave.end(resp, err)
 	if err != nil {
 		return transportError(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode == http.StatusTooManyRequests {
-		leave.refused(retryAfter(resp.Header.Get("Retry-After"), time.Now()))
-	}
 	call.StatusCode = resp.StatusCode
 	call.ResponseID = responseID(resp.Header)
 	call.Warning = resp.Header.Get("X-Bunq-Warning")

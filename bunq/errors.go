@@ -80,12 +80,13 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// unsent reports whether a call never left: its turn did not come, or there was no connection.
+// unsent reports whether a call never left, since there was no connection.
 func unsent(err error) bool {
 	var broken *net.OpError
-	return turnedAway(err) || errors.As(err, &broken) && (broken.Op == "dial" || broken.Op == "proxyconnect")
+	return errors.As(err, &broken) && (broken.Op == "dial" || broken.Op == "proxyconnect")
 }
 
+// turnedAway reports whether a call was not made because its turn would have come too late.
 func turnedAway(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Reason == ReasonRateLimited && e.StatusCode == 0

@@ -70,6 +70,7 @@ func (c *Client) enter(ctx, asker context.Context, apiKey string) error {
 	err = c.registerAndOpen(ctx, asker, apiKey, hidden)
 	if turnedAway(err) {
 		c.tried = before
+		err = cmp.Or(c.failed, err) // what bunq has said last still holds
 	}
 	if c.tried.Equal(before) {
 		return err // bunq was not asked for a session
@@ -178,7 +179,7 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 // openSession writes ahead that it asks for a session, so that bunq's 30 s hold across a restart. It waits for its turn no
 // longer than the asker: others may have theirs meanwhile, and a registered installation can read.
 func (c *Client) openSession(ctx, asker context.Context, apiKey string) error {
-	leave, err := c.turn(asker, CreateSessionServer)
+	leave, err := c.awaitTurn(asker, CreateSessionServer)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package bunq
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -23,11 +24,13 @@ func (r rate) String() string {
 	return fmt.Sprintf("bunq allows %d %s in %d s from one address, all accounts together", r.most, r.name, int(r.span.Seconds()))
 }
 
+const readings = "readings"
+
 // rateOf returns the limit that an operation falls under. "Endpoint" is not defined by bunq: all readings count as one.
 func rateOf(o Operation) rate {
 	switch {
 	case o.Method == http.MethodGet:
-		return rate{"readings", 3, 3 * time.Second}
+		return rate{readings, 3, 3 * time.Second}
 	case o == CreateSessionServer:
 		return rate{"login", 1, loginInterval}
 	}
@@ -72,7 +75,7 @@ type turn struct {
 // any better.
 type permit struct {
 	limiter *Limiter
-	window  *window // nil: there is no limit
+	window  *window
 	waited  time.Duration
 	begun   time.Time
 	free    time.Time // when it counts no more; zero while the call is under way
@@ -82,7 +85,7 @@ type permit struct {
 // must end the permit.
 func (l *Limiter) acquire(ctx context.Context, host string, o Operation, served turns) (leave *permit, waited time.Duration, err error) {
 	if l.windows == nil {
-		return &permit{}, 0, nil
+		return &permit{limiter: l, window: &window{}}, 0, nil
 	}
 	t := &turn{ctx: ctx, served: served, decided: make(chan struct{})}
 	w := l.enqueue(host, rateOf(o), t)
@@ -139,18 +142,18 @@ func (l *Limiter) advance(w *window) {
 		close(t.decided)
 		w.sort()
 	}
-	next := w.turnAway(now)
-	switch {
-	case len(w.queue) == 0 && w.timer != nil:
+	if w.timer != nil {
 		w.timer.Stop()
-	case len(w.queue) > 0 && w.timer == nil:
+	}
+	if len(w.queue) == 0 {
+		return
+	}
+	if next := w.turnAway(now); len(w.queue) > 0 {
 		w.timer = time.AfterFunc(next.Sub(now), func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.advance(w)
 		})
-	case len(w.queue) > 0:
-		w.timer.Reset(next.Sub(now))
 	}
 }
 
@@ -194,20 +197,25 @@ func (w *window) turnAway(now time.Time) time.Time {
 	return free[0]
 }
 
+// full says why a turn would come too late.
 func (w *window) full(now time.Time) error {
 	if w.closed.After(now) {
 		return fmt.Errorf("bunq has answered 429, so it is left alone for %s", w.closed.Sub(now).Round(time.Second))
 	}
+	if slices.ContainsFunc(w.permits, func(p *permit) bool { return p.free.IsZero() && now.Sub(p.begun) > w.span }) {
+		return fmt.Errorf("%s, and it has not answered earlier ones yet", w.rate)
+	}
+	if w.name != readings {
+		return fmt.Errorf("%s, and the turn of this one would come too late: it is tried again in a later scrape", w.rate)
+	}
 	return fmt.Errorf("%s, and the turn of this one would come too late: scrape less often, or raise scrape_timeout", w.rate)
 }
 
-// end says that the call has been answered, or has failed. One that never left does not count.
-func (p *permit) end(err error) {
+// end says how the call was answered, or why not. One that never left does not count. After a 429 all the same, since
+// another program behind this address makes calls too, bunq is left alone.
+func (p *permit) end(resp *http.Response, err error) {
 	if unsent(err) {
 		p.giveBack()
-		return
-	}
-	if p.window == nil {
 		return
 	}
 	p.limiter.mu.Lock()
@@ -217,33 +225,17 @@ func (p *permit) end(err error) {
 	if took := now.Sub(p.begun); err == nil && (w.quickest == 0 || took < w.quickest) {
 		w.quickest = took
 	}
+	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+		pause := min(cmp.Or(retryAfter(resp.Header.Get("Retry-After"), now), penalty), longestRetryAfter)
+		w.closed = slices.MaxFunc([]time.Time{w.closed, now.Add(pause)}, time.Time.Compare)
+	}
 	p.limiter.advance(w)
 }
 
 // giveBack is for a call that is not made.
 func (p *permit) giveBack() {
-	if p.window == nil {
-		return
-	}
 	p.limiter.mu.Lock()
 	defer p.limiter.mu.Unlock()
 	p.free = time.Now()
-	p.limiter.advance(p.window)
-}
-
-// refused says that bunq has answered 429 all the same: another program behind this address has made calls too.
-func (p *permit) refused(retryAfter time.Duration) {
-	if p.window == nil {
-		return
-	}
-	if retryAfter == 0 {
-		retryAfter = penalty
-	}
-	until := time.Now().Add(min(retryAfter, longestRetryAfter))
-	p.limiter.mu.Lock()
-	defer p.limiter.mu.Unlock()
-	if until.After(p.window.closed) {
-		p.window.closed = until
-	}
 	p.limiter.advance(p.window)
 }

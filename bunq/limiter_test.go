@@ -413,6 +413,66 @@ func TestReadingWhoseTurnComesTooLateIsToldSoAtOnce(t *testing.T) {
 	})
 }
 
+func TestWhoIsTurnedAwayIsToldWhatHelps(t *testing.T) {
+	t.Parallel()
+	emptyPage()
+	refusing := failing(http.StatusTooManyRequests, map[string]string{"Retry-After": "60"}, "")
+	const (
+		readings = "GET device-server: rate_limited: bunq allows 3 readings in 3 s from one address, all accounts together, "
+		logins   = "POST session-server: rate_limited: bunq allows 1 login in 30 s from one address, all accounts together, "
+	)
+	for name, test := range map[string]struct {
+		api   http.HandlerFunc // for those before
+		key   bool             // so that they log in
+		after time.Duration
+		want  string
+	}{
+		"after a 429":          {refusing, false, 10 * time.Second, "GET device-server: rate_limited: bunq has answered 429, so it is left alone for 50s"},
+		"too many":             {nothingThere, false, 0, readings + "and the turn of this one would come too late: scrape less often, or raise scrape_timeout"},
+		"slow answers":         {hanging, false, 2 * time.Second, readings + "and the turn of this one would come too late: scrape less often, or raise scrape_timeout"},
+		"no answers":           {hanging, false, 4 * time.Second, readings + "and it has not answered earlier ones yet"},
+		"another's login":      {bank().api.ServeHTTP, true, time.Second, logins + "and the turn of this one would come too late: it is tried again in a later scrape"},
+		"a 429 to another's":   {answering(bank().api, bunq.CreateSessionServer, refusing).ServeHTTP, true, 10 * time.Second, "POST session-server: rate_limited: bunq has answered 429, so it is left alone for 50s"},
+		"another's that hangs": {answering(bank().api, bunq.CreateSessionServer, hanging).ServeHTTP, true, 10 * time.Second, logins + "and the turn of this one would come too late: it is tried again in a later scrape"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := readerConfig(t, test.api)
+				if test.key {
+					config = restartConfig(t, test.api, contextWith(t, notLoggedIn))
+				}
+				clients := accounts(t, 4, config)
+				earlier := clients[:3]
+				if test.key {
+					earlier = clients[:1]
+				}
+				defer time.Sleep(time.Minute) // logins go on without those who asked for them
+				var before sync.WaitGroup
+				defer before.Wait()
+				for _, client := range earlier {
+					before.Go(func() {
+						ctx, cancel := contextFor(t, 5*time.Second)
+						defer cancel()
+						_ = read(ctx, client)
+					})
+				}
+				synctest.Wait()
+				time.Sleep(test.after)
+				ctx, cancel := contextFor(t, 2*time.Second)
+				defer cancel()
+				err := read(ctx, clients[3])
+				if test.key {
+					err = clients[3].Login().Err
+				}
+				if err == nil || err.Error() != test.want {
+					t.Errorf("the error is %v, want %s", err, test.want)
+				}
+			})
+		})
+	}
+}
+
 func TestReadingThatWouldBeAnsweredTooLateIsToldSoAtOnce(t *testing.T) {
 	t.Parallel()
 	emptyPage()
@@ -799,8 +859,6 @@ func TestRegistrationWhoseTurnDoesNotComeLeavesNoTrace(t *testing.T) {
 		}
 	})
 }
-
-// What follows does not hold yet.
 
 func TestLoginThatWaitedForItsTurnLongIsSentAllTheSame(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,4 +297,47 @@ func TestLoginStateDoesNotChangeWithLooksThatFail(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestLoginStateDoesNotChangeWhenAnotherAccountsLoginComesFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, told := newProgram(t, bunqtest.Options{}), &recorder{}
+		standing(bunq.StatusBlocked)(t, p)
+		p.config.Observe = told.observe
+		clients := accounts(t, 3, p.config)
+		for _, client := range clients { // each has the time of a login for itself
+			_ = loginError(t, client)
+			time.Sleep(time.Minute)
+		}
+		for range 3 {
+			time.Sleep(time.Hour) // all may try again
+			told.calls = nil
+			var scrapes sync.WaitGroup
+			for _, client := range clients {
+				scrapes.Go(func() {
+					ctx, cancel := contextFor(t, 9500*time.Millisecond)
+					defer cancel()
+					if err := read(ctx, client); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			scrapes.Wait()
+			for i, client := range clients {
+				if login := client.Login(); login.State != bunq.LoginDeviceNotActive {
+					t.Errorf("the login of account %d is %s: %v", i, login.State, login.Err)
+				}
+			}
+			sent := map[bool]int{}
+			for _, call := range told.calls {
+				if call.Operation == bunq.CreateSessionServer {
+					sent[call.RequestID != ""]++
+				}
+			}
+			if sent[true] != 1 || sent[false] != 2 {
+				t.Errorf("%d logins are sent and %d turned away, want 1 and 2", sent[true], sent[false])
+			}
+		}
+	})
 }

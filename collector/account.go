@@ -29,6 +29,7 @@ type Account struct {
 	lastSuccess time.Time // zero before the first
 	login       string    // what was told of the login last
 	trouble     string    // that the last reading met; "" for none
+	crowded     time.Time // when bunq's limit last left no time for some device servers
 	unsaved     string    // why the API context could not be kept; "" if it could
 	statuses    map[int64]bunq.Status
 }
@@ -59,6 +60,7 @@ func (a *Account) Watch(ids []int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.watched = ids
+	a.flight = nil // who comes now is to see these
 }
 
 // Last returns what the last scrape read, and what is known of the login. It asks bunq nothing.
@@ -96,7 +98,9 @@ func (a *Account) keep(r Reading) {
 	a.last = r
 	login := a.client.Login()
 	a.logLogin(login)
-	if trouble := r.Trouble(login); trouble != nil || r.Err == nil {
+	if trouble := r.Trouble(login); turnedAway(trouble) {
+		a.logCrowded(r)
+	} else if trouble != nil || r.Err == nil {
 		a.logChange(&a.trouble, trouble, "Cannot read the device servers", "Device servers are read again")
 	}
 	a.logChange(&a.unsaved, login.Unsaved, "Reading goes on, but the next start will have to log in anew", "The API context is kept again")
@@ -116,7 +120,7 @@ func (a *Account) logLogin(login bunq.Login) {
 	}
 	a.login = now
 	logger := level.Error(a.logger)
-	if login.State == bunq.LoginOK || login.State == bunq.LoginNoKey && login.Err == nil {
+	if login.State == bunq.LoginOK || login.State == bunq.LoginNoKey && login.Err == nil || turnedAway(login.Err) {
 		logger = level.Info(a.logger)
 	}
 	what := []any{"msg", login.Explanation, "login_state", login.State}
@@ -124,6 +128,23 @@ func (a *Account) logLogin(login bunq.Login) {
 		what = append(what, "err", login.Err)
 	}
 	_ = logger.Log(what...)
+}
+
+// crowdedFor is how long bunq's limit is not told of again: where it is reached at all, that comes and goes with each scrape.
+const crowdedFor = time.Hour
+
+// logCrowded tells that bunq's limit leaves no time for some device servers.
+func (a *Account) logCrowded(r Reading) {
+	if r.Time.Sub(a.crowded) > crowdedFor {
+		_ = level.Warn(a.logger).Log("msg", "Not all device servers can be read in time", "err", r.Err)
+	}
+	a.crowded = r.Time
+}
+
+// turnedAway reports whether bunq's limit left no time for a call, so that it was not sent.
+func turnedAway(err error) bool {
+	var apiError *bunq.Error
+	return errors.As(err, &apiError) && apiError.Reason == bunq.ReasonRateLimited && apiError.StatusCode == 0
 }
 
 // logChange tells of an error once, and once when it is over. Before is what was told last.

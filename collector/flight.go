@@ -10,11 +10,12 @@ import (
 	"bunq_exporter/bunq"
 )
 
-// flight is a reading under way, shared by all scrapes that come meanwhile. As a context it lasts until the last of them
-// has left.
+// flight is a reading under way, shared by the scrapes that come before whoever began it must end. As a context it lasts
+// until the last of them has left.
 type flight struct {
 	landed chan struct{} // closed when the reading is complete
 	ended  chan struct{} // closed when nobody waits for it any more
+	closes time.Time     // when no others may join: an answer that is lost must not hold up all scrapes that follow
 
 	mu       sync.Mutex
 	waiting  int
@@ -28,8 +29,9 @@ type flight struct {
 
 var _ context.Context = (*flight)(nil)
 
-func newFlight(watched []int64) *flight {
+func newFlight(watched []int64, closes time.Time) *flight {
 	f := &flight{
+		closes:  closes,
 		landed:  make(chan struct{}),
 		ended:   make(chan struct{}),
 		watched: make(map[int64]bool, len(watched)),
@@ -84,16 +86,17 @@ func (a *Account) fetch(ctx context.Context) Reading {
 func (a *Account) join(ctx context.Context) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	deadline, _ := ctx.Deadline()
 	f := a.flight
-	if f == nil {
-		f = newFlight(a.watched)
+	if f == nil || !time.Now().Before(f.closes) {
+		f = newFlight(a.watched, deadline)
 		a.flight = f
 		defer func() { go a.fly(f) }()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiting++
-	if deadline, _ := ctx.Deadline(); deadline.After(f.deadline) {
+	if deadline.After(f.deadline) {
 		f.deadline = deadline
 	}
 	return f

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,10 +204,10 @@ func TestAScrapeThatCanWaitForLongerExtendsTheReading(t *testing.T) {
 		watched := ids(w.DeviceServers())[1:]
 		account, _ := registered(t, w, watched...)
 		w.latency = 100 * time.Millisecond
-		first, longer, last := &visit{timeout: 5 * time.Second}, &visit{comes: time.Second, timeout: 15 * time.Second}, &visit{comes: 5500 * time.Millisecond, timeout: 950 * time.Millisecond}
+		first, longer, last := &visit{timeout: 5 * time.Second}, &visit{comes: time.Second, timeout: 15 * time.Second}, &visit{comes: 4900 * time.Millisecond, timeout: 1550 * time.Millisecond}
 		visits(t, account, first, longer, last)
 		first.expect(t, "the first", 5*time.Second, watched, 6*200-1)
-		last.expect(t, "the last", 950*time.Millisecond, watched, 8*200-1)
+		last.expect(t, "the last", 1550*time.Millisecond, watched, 8*200-1)
 		// 3 pages each 3.1 s until the 16th second
 		longer.expect(t, "the one that can wait", 14800*time.Millisecond, watched, 18*200-1)
 		if n := statuses(w.asked()); len(n) != 1 || n[http.StatusOK] != 18 {
@@ -236,6 +237,77 @@ func (w *world) hang() (gaveUp func() time.Time) {
 		defer mu.Unlock()
 		return ended
 	}
+}
+
+func TestAnAnswerThatIsLostCostsTheScrapesOfItsTimeAloneThoughAllOverlap(t *testing.T) {
+	for name, test := range map[string]struct {
+		devices int64
+		answers int32 // before the one that is lost
+	}{
+		"the only one": {1, 0},
+		"the second":   {300, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, bunqtest.Options{}, span(test.devices, 1)...).newestOwn()
+				watched := ids(w.DeviceServers())[1:]
+				account, success := registered(t, w, watched...)
+				var n atomic.Int32
+				w.fault = func(_ http.ResponseWriter, r *http.Request) bool {
+					if n.Add(1) != test.answers+1 {
+						return false
+					}
+					<-r.Context().Done()
+					return true
+				}
+				begun := time.Now()
+				var all []*visit
+				for i := range 16 { // of two scrapers in turn
+					all = append(all, &visit{comes: time.Duration(i) * interval / 2, timeout: defaultTimeout})
+				}
+				visits(t, account, all...)
+				for i, v := range all {
+					name := fmt.Sprint("the scrape that came after ", v.comes)
+					if i > 1 { // whoever began the reading that lost the answer has ended by then
+						v.expect(t, name, 0, watched, len(watched))
+						v.succeeded(t, name, 1, begun.Add(v.comes))
+						continue
+					}
+					v.expect(t, name, defaultTimeout, watched, max(0, 200*int(test.answers)-1))
+					if test.answers == 0 {
+						v.succeeded(t, name, 0, []time.Time{success, begun.Add(interval)}[i]) // the third ends before the second
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAScrapeAfterAReloadShowsTheNewIDsThoughAReadingIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, bunqtest.Options{}, span(3000, 1)...).newestOwn()
+		before := ids(w.DeviceServers())[1:]
+		account, _ := registered(t, w, before...)
+		w.latency = 100 * time.Millisecond
+		time.AfterFunc(time.Second, func() { account.Watch([]int64{1}) })
+		early, late := &visit{timeout: defaultTimeout}, &visit{comes: time.Second + 1, timeout: defaultTimeout}
+		visits(t, account, early, late)
+		for name, v := range map[string]struct {
+			*visit
+			shown, other int64
+		}{"before the reload": {early, 3000, 1}, "after it": {late, 1, 3000}} {
+			got := exposedBy(v.families)
+			if !got.shows(v.shown) || got.shows(v.other) {
+				t.Errorf("the scrape that began %s shows %d: %v, and %d: %v", name, v.shown, got.shows(v.shown), v.other, got.shows(v.other))
+			}
+		}
+		_, old := value(late.families, "bunq_device_server_up", "company", "3000")
+		if reading, _ := account.Last(); old || len(reading.Watched) != 1 {
+			t.Errorf("after the reload, 3000 has a series: %v, and the last reading is of %d", old, len(reading.Watched))
+		}
+	})
 }
 
 // lingering takes a while to end a request that is cancelled.

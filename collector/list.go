@@ -1,6 +1,10 @@
 package collector
 
-import "bunq_exporter/bunq"
+import (
+	"time"
+
+	"bunq_exporter/bunq"
+)
 
 // walk is one way through the list: down to the oldest and, if it did not begin there, on from the newest.
 type walk struct {
@@ -59,7 +63,7 @@ func (a *Account) readList(f *flight, w *walk, at *place) (left []int64, err err
 			return nil, nil
 		case len(w.wanted) <= at.few():
 			return w.wanted, nil
-		case w.older != 0 && !at.named:
+		case w.older != 0 && !until(at.named):
 			w.leap()
 		}
 	}
@@ -69,9 +73,9 @@ func (a *Account) readList(f *flight, w *walk, at *place) (left []int64, err err
 // the pages that hold them cannot be asked for, three are what bunq allows at once.
 func (at *place) few() int {
 	switch {
-	case at.pagesOnly:
+	case until(at.pagesOnly):
 		return 0
-	case at.named:
+	case until(at.named):
 		return 3
 	}
 	return 1
@@ -98,7 +102,7 @@ func (a *Account) readPage(f *flight, w *walk, at *place) (bunq.Page, error) {
 	if err == nil && at.compares {
 		return page, nil
 	}
-	at.named, w.older = true, w.named
+	at.named, w.older = time.Now().Add(believed), w.named
 	return a.client.DeviceServers(f, w.older)
 }
 

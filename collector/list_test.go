@@ -573,6 +573,51 @@ func TestAfterOneRefusalOnlyBunqsOwnOlderIDsAreSent(t *testing.T) {
 	}
 }
 
+func TestOneOddAnswerToAnOlderIDMakesReadingsDearForAnHourAtMost(t *testing.T) {
+	for name, odd := range map[string]func(*world, http.ResponseWriter, *http.Request){
+		"404":   func(_ *world, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNotFound) },
+		"408":   func(_ *world, rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusRequestTimeout) },
+		"empty": func(w *world, rw http.ResponseWriter, r *http.Request) { w.Answer(rw, r, http.StatusOK, []byte(`{}`)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, bunqtest.Options{Unlimited: true}, span(2000, 1)...).newestOwn()
+				watched := []int64{800, 600, 400, 200, 1}
+				account, _ := registered(t, w, watched...)
+				isOdd := false
+				w.fault = func(rw http.ResponseWriter, r *http.Request) bool {
+					if !isOdd || r.URL.Query().Get("older_id") == "" {
+						return false
+					}
+					isOdd = false
+					odd(w, rw, r)
+					return true
+				}
+				const cheap, dear = 5, 11 // pages left out, or none but what is read one by one
+				for _, step := range []struct {
+					after time.Duration
+					odd   bool
+					want  int
+				}{
+					{0, false, cheap},
+					{0, true, dear + 1},
+					{0, false, dear},
+					{58 * time.Minute, false, dear},
+					{2 * time.Minute, false, cheap},
+					{0, false, cheap},
+				} {
+					time.Sleep(step.after)
+					isOdd = step.odd
+					if got := w.expectExposed(t, account, scrape(t, patience, account), watched); got != step.want {
+						t.Errorf("%v later: %d requests, want %d", step.after, got, step.want)
+					}
+				}
+			})
+		})
+	}
+}
+
 // statuses counts answers by status.
 func statuses(calls []*call) map[int]int {
 	n := map[int]int{}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,6 +133,51 @@ func TestEveryLoginStateHasItsMetricAndItsLogLine(t *testing.T) {
 			logged.Reset()
 		}
 	})
+}
+
+func TestAnAccountThatWaitsForItsFirstLoginIsLoggedWithoutAlarm(t *testing.T) {
+	for name, test := range map[string]struct {
+		reads bunqtest.Reads // meanwhile
+		up    float64
+	}{
+		"and reads":           {bunqtest.ReadsListAndOne, 1},
+		"and cannot read yet": {bunqtest.ReadsNothing, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, bunqtest.Options{InstallationTokenReads: test.reads}, device(11, bunq.StatusActive))
+				limiter := bunq.NewLimiter()
+				config, other := newConfig(t.TempDir(), w), newConfig(t.TempDir(), w)
+				config.Limiter, other.Limiter = limiter, limiter
+				account, logged := newAccountOf(t, config, "company", 11)
+				first, _ := newAccountOf(t, other, "other", 11)
+				scrape(t, defaultTimeout, first)
+				for range 2 {
+					families := scrape(t, defaultTimeout, account)
+					loginIs(t, families, bunq.LoginRateLimited)
+					expect(t, families, test.up, "bunq_up", "company")
+					time.Sleep(time.Second)
+				}
+				time.Sleep(interval)
+				loginIs(t, scrape(t, defaultTimeout, account), bunq.LoginRateLimited)
+				time.Sleep(interval)
+				loginIs(t, scrape(t, defaultTimeout, account), bunq.LoginOK)
+				told := 0
+				for line := range strings.Lines(logged.String()) {
+					if !strings.HasPrefix(line, "level=info ") {
+						t.Error("logged ", line)
+					}
+					if strings.Contains(line, "login_state=rate_limited") {
+						told++
+					}
+				}
+				if told != 1 {
+					t.Errorf("logged %s", logged)
+				}
+			})
+		})
+	}
 }
 
 func TestOwnDeviceServerIsSeenToBeBlockedWhileThereIsNoSession(t *testing.T) {

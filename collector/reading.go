@@ -36,10 +36,16 @@ type place struct {
 	older int64 // of the list's next page; 0: the newest
 	below int64 // the ids that are next to be read one by one; 0: all
 
-	compares  bool // bunq takes any number for older_id, and compares
-	named     bool // bunq takes no older_id but those that it names itself
-	pagesOnly bool // bunq shows this account's device servers in the list alone
+	compares  bool      // bunq takes any number for older_id, and compares
+	named     time.Time // until when bunq is asked for no older_id but those that it names itself
+	pagesOnly time.Time // until when none are read one by one, since bunq has refused that
 }
+
+// believed is how long bunq is not asked again for what it has refused once: the next day it may be another bunq, or that
+// one answer was odd.
+const believed = time.Hour
+
+func until(t time.Time) bool { return time.Now().Before(t) }
 
 // read asks bunq for every watched device server: the list, 200 in one request, then what it does not show one by one.
 func (a *Account) read(f *flight) error {
@@ -55,7 +61,9 @@ func (a *Account) read(f *flight) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.place = at
+	if !f.reading.Time.Before(a.last.Time) { // or the next one, which was quicker, knows better
+		a.place = at
+	}
 	return err
 }
 
@@ -68,7 +76,7 @@ func (a *Account) readAll(f *flight, w *walk, at *place) error {
 	if bunq.ReasonOf(err) != bunq.ReasonUnauthorized || w.older == 0 {
 		return err
 	}
-	at.pagesOnly = true
+	at.pagesOnly = time.Now().Add(believed)
 	_, err = a.readList(f, w, at)
 	return err
 }

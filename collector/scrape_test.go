@@ -3,8 +3,10 @@ package collector_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -208,6 +210,79 @@ level=info account=company msg="Status of a device server" id=11 status=ACTIVE`}
 			if got := logged.String(); !strings.HasPrefix(got, step.want) || strings.Count(got, "\n") != strings.Count(step.want, "\n")+min(len(step.want), 1) {
 				t.Errorf("logged %q, want %q and nothing more", got, step.want)
 			}
+		}
+	})
+}
+
+// quick answers readings with one answer, signed once: that costs more than all the rest.
+func quick(w *world) http.HandlerFunc {
+	answer := httptest.NewRecorder()
+	w.Answer(answer, httptest.NewRequest(http.MethodGet, "/", nil), http.StatusOK,
+		[]byte(`{"Response":[{"DeviceServer":{"id":11,"created":null,"updated":null,"description":"","ip":"","status":"ACTIVE"}}]}`))
+	return func(w http.ResponseWriter, _ *http.Request) {
+		maps.Copy(w.Header(), answer.Header())
+		_, _ = w.Write(answer.Body.Bytes())
+	}
+}
+
+func TestAccountsThatAreTooManyForBunqsLimitAreLoggedOnceAnHourAtMost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, bunqtest.Options{})
+		config := newConfig(t.TempDir(), w)
+		first, _ := newAccountOf(t, config, "company")
+		scrape(t, time.Minute, first)
+		withoutKey(t, config.ContextFile) // so that it reads, and nothing else
+		text, err := os.ReadFile(config.ContextFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.APIKey, config.Limiter, config.Transport = nil, bunq.NewLimiter(), bunqtest.Transport(quick(w))
+		var accounts []*collector.Account
+		var logs []*bytes.Buffer
+		for i := range 13 { // twelve have their turn
+			config.ContextFile = filepath.Join(t.TempDir(), "bunq.conf")
+			if err := os.WriteFile(config.ContextFile, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			account, logged := newAccountOf(t, config, fmt.Sprint(i), 11)
+			accounts, logs = append(accounts, account), append(logs, logged)
+		}
+		before := map[string]float64{}
+		for _, lasts := range []time.Duration{2 * time.Hour, 15 * time.Minute} {
+			var families []*dto.MetricFamily
+			for range lasts / interval {
+				next := time.Now().Add(interval)
+				families = scrape(t, defaultTimeout, accounts...)
+				time.Sleep(time.Until(next))
+			}
+			concerned := 0
+			for i, account := range accounts {
+				name, warnings := account.Name(), 0
+				for line := range strings.Lines(logs[i].String()) {
+					const warning = "level=warn account=%s msg=\"Not all device servers can be read in time\" err=\"GET device-server: rate_limited: "
+					if strings.HasPrefix(line, fmt.Sprintf(warning, name)) {
+						warnings++
+					} else if !strings.HasPrefix(line, "level=info ") || strings.Contains(line, "are read again") {
+						t.Error("logged ", line)
+					}
+				}
+				turnedAway, _ := value(families, "bunq_api_request_errors_total", name, "device-server", "GET", "rate_limited")
+				fewest, most := 0, 0
+				if turnedAway > before[name] {
+					fewest, most = 1, max(1, int(lasts/time.Hour)) // some are turned away less often than once an hour
+					concerned++
+				}
+				if warnings < fewest || warnings > most {
+					t.Errorf("in %v, account %s is turned away %v times, and logs %s", lasts, name, turnedAway-before[name], logs[i])
+				}
+				before[name] = turnedAway
+				logs[i].Reset()
+			}
+			if concerned < 2 {
+				t.Errorf("%d accounts are turned away", concerned)
+			}
+			time.Sleep(2 * time.Hour)
 		}
 	})
 }
