@@ -133,6 +133,9 @@ func BenchmarkResidentMemory(b *testing.B) {
 		b.ReportMetric(early, "MiB/scrapes-1000-2000")
 		b.ReportMetric(late, "MiB/scrapes-9000-10000")
 		b.ReportMetric(late/early, "×early")
+		if late > 1.3*early {
+			b.Errorf("resident memory grows from %.1f to %.1f MiB", early, late)
+		}
 	}
 }
 
@@ -171,6 +174,12 @@ func BenchmarkStartWithAKeptContext(b *testing.B) {
 	asked := server.count()
 	for b.Loop() {
 		expectFresh(b, scrape(), 1)
+	}
+	if got := server.count() - asked; got != b.N {
+		b.Errorf("%d requests for %d starts, want one each", got, b.N)
+	}
+	if most := 13.6; float64(info.Size())/(1<<20) > most {
+		b.Errorf("the binary has %d bytes, want at most %.1f MiB", info.Size(), most)
 	}
 	b.ReportMetric(float64(server.count()-asked)/float64(b.N), "requests/start")
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/start")

@@ -311,6 +311,9 @@ func BenchmarkFreshAtBunqsLimits(b *testing.B) {
 				b.StartTimer()
 				exposition = scrapeOnce(handler)
 			}
+			if n := refused.count.Load(); n > 0 {
+				b.Errorf("bunq has answered 429 %d times", n)
+			}
 			b.ReportMetric(float64(fresh(exposition)), "fresh")
 			b.ReportMetric(float64(api.Requests(bunq.ListDeviceServers)+api.Requests(bunq.ReadDeviceServer)-before), "requests")
 			b.ReportMetric(float64(refused.count.Load()), "429s")
