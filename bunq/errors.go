@@ -86,8 +86,8 @@ func unsent(err error) bool {
 	return errors.As(err, &broken) && (broken.Op == "dial" || broken.Op == "proxyconnect")
 }
 
-// turnedAway reports whether a call was not made because its turn would have come too late.
-func turnedAway(err error) bool {
+// TurnedAway reports whether a call was not made because its turn within bunq's limits would have come too late.
+func TurnedAway(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Reason == ReasonRateLimited && e.StatusCode == 0
 }

@@ -41,7 +41,7 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		if err := c.pause(ctx, key); err != nil {
 			return err
 		}
-		if err := c.install(ctx, key); turnedAway(err) {
+		if err := c.install(ctx, key); TurnedAway(err) {
 			return err
 		} else if err != nil {
 			if ReasonOf(err) == ReasonRateLimited {
@@ -68,7 +68,7 @@ func (c *Client) enter(ctx, asker context.Context, apiKey string) error {
 	secret := apiKey + c.current().token
 	before := c.tried
 	err = c.registerAndOpen(ctx, asker, apiKey, hidden)
-	if turnedAway(err) {
+	if TurnedAway(err) {
 		c.tried = before
 		err = cmp.Or(c.failed, err) // what bunq has said last still holds
 	}

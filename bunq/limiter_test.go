@@ -69,6 +69,31 @@ func read(ctx context.Context, client *bunq.Client) error {
 	return err
 }
 
+// twoAccounts are readers whose calls are told of. A limiter of nil is one that they share.
+func twoAccounts(t *testing.T, limiter *bunq.Limiter) (clients []*bunq.Client, api *counting, told *recorder) {
+	t.Helper()
+	api, told = count(http.HandlerFunc(nothingThere)), &recorder{}
+	config := readerConfig(t, api)
+	config.Observe, config.Limiter = told.observe, limiter
+	return accounts(t, 2, config), api, told
+}
+
+// scrapeAtOnce has each account make one reading in the time of a scrape, and fails the test for errors.
+func scrapeAtOnce(t *testing.T, clients []*bunq.Client) {
+	t.Helper()
+	var scrapes sync.WaitGroup
+	for _, client := range clients {
+		scrapes.Go(func() {
+			ctx, cancel := contextFor(t, scrapeTime)
+			defer cancel()
+			if err := read(ctx, client); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	scrapes.Wait()
+}
+
 // readAll makes readings at the same time, in the order given as far as they have to wait, and fails the test for
 // errors.
 func readAll(t *testing.T, readings *sync.WaitGroup, clients ...*bunq.Client) {
@@ -223,17 +248,7 @@ func TestAccountsOfOneAddressLogInOneAfterAnotherAndReadMeanwhile(t *testing.T) 
 				states := map[bunq.LoginState]int{}
 				for range 3*n + 1 {
 					next := time.Now().Add(10 * time.Second)
-					var scrapes sync.WaitGroup
-					for _, client := range clients {
-						scrapes.Go(func() {
-							ctx, cancel := contextFor(t, 9500*time.Millisecond)
-							defer cancel()
-							if err := read(ctx, client); err != nil {
-								t.Error(err)
-							}
-						})
-					}
-					scrapes.Wait()
+					scrapeAtOnce(t, clients)
 					clear(states)
 					for _, client := range clients {
 						states[client.Login().State]++
@@ -380,10 +395,8 @@ func TestReadingWhoseTurnComesTooLateIsToldSoAtOnce(t *testing.T) {
 	t.Parallel()
 	emptyPage()
 	synctest.Test(t, func(t *testing.T) {
-		api, told := count(http.HandlerFunc(nothingThere)), &recorder{}
-		config := readerConfig(t, api)
-		config.Observe = told.observe
-		clients, start := accounts(t, 2, config), time.Now()
+		clients, api, told := twoAccounts(t, nil)
+		start := time.Now()
 		var readings sync.WaitGroup
 		defer readings.Wait()
 		readAll(t, &readings, clients[0], clients[0], clients[0])
@@ -523,10 +536,8 @@ func TestAccountThatWasServedLongerAgoGoesBeforeOthersAndWhoFitsNoMoreIsToldAtOn
 	t.Parallel()
 	emptyPage()
 	synctest.Test(t, func(t *testing.T) {
-		api, told := count(http.HandlerFunc(nothingThere)), &recorder{}
-		config := readerConfig(t, api)
-		config.Observe = told.observe
-		clients, start := accounts(t, 2, config), time.Now()
+		clients, api, told := twoAccounts(t, nil)
+		start := time.Now()
 		first, newcomer := clients[0], clients[1]
 		var readings sync.WaitGroup
 		defer readings.Wait()
@@ -751,11 +762,9 @@ func TestReadingThatIsCancelledMakesRoomForTheNext(t *testing.T) {
 	t.Parallel()
 	emptyPage()
 	synctest.Test(t, func(t *testing.T) {
-		api, told := count(http.HandlerFunc(nothingThere)), &recorder{}
-		config := readerConfig(t, api)
-		config.Observe = told.observe
-		config.Limiter = bunq.NewLimiter()
-		clients, start := accounts(t, 2, config), time.Now()
+		limiter := bunq.NewLimiter()
+		clients, api, told := twoAccounts(t, limiter)
+		start := time.Now()
 		var readings sync.WaitGroup
 		defer readings.Wait()
 		readAll(t, &readings, clients[0], clients[0], clients[0])
@@ -769,7 +778,7 @@ func TestReadingThatIsCancelledMakesRoomForTheNext(t *testing.T) {
 		})
 		synctest.Wait()
 		readAll(t, &readings, clients[0], clients[0], clients[0], clients[0])
-		if turns, timers := config.Limiter.Waiting(); turns != 5 || timers != 1 {
+		if turns, timers := limiter.Waiting(); turns != 5 || timers != 1 {
 			t.Errorf("%d turns and %d timers wait, want 5 and 1", turns, timers)
 		}
 		time.Sleep(time.Second)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -313,17 +312,7 @@ func TestLoginStateDoesNotChangeWhenAnotherAccountsLoginComesFirst(t *testing.T)
 		for range 3 {
 			time.Sleep(time.Hour) // all may try again
 			told.calls = nil
-			var scrapes sync.WaitGroup
-			for _, client := range clients {
-				scrapes.Go(func() {
-					ctx, cancel := contextFor(t, 9500*time.Millisecond)
-					defer cancel()
-					if err := read(ctx, client); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			scrapes.Wait()
+			scrapeAtOnce(t, clients)
 			for i, client := range clients {
 				if login := client.Login(); login.State != bunq.LoginDeviceNotActive {
 					t.Errorf("the login of account %d is %s: %v", i, login.State, login.Err)

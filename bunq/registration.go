@@ -70,7 +70,7 @@ func (c *Client) register(ctx context.Context, apiKey string) error {
 // Gateways answer 408 and 499 for a bunq that may still be at work.
 func nothingMade(err error) bool {
 	var e *Error
-	return unsent(err) || turnedAway(err) || errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 &&
+	return unsent(err) || TurnedAway(err) || errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 &&
 		e.Reason != ReasonMaintenance && e.StatusCode != http.StatusRequestTimeout && e.StatusCode != 499
 }
 

@@ -98,7 +98,7 @@ func (a *Account) keep(r Reading) {
 	a.last = r
 	login := a.client.Login()
 	a.logLogin(login)
-	if trouble := r.Trouble(login); turnedAway(trouble) {
+	if trouble := r.Trouble(login); bunq.TurnedAway(trouble) {
 		a.logCrowded(r)
 	} else if trouble != nil || r.Err == nil {
 		a.logChange(&a.trouble, trouble, "Cannot read the device servers", "Device servers are read again")
@@ -120,7 +120,7 @@ func (a *Account) logLogin(login bunq.Login) {
 	}
 	a.login = now
 	logger := level.Error(a.logger)
-	if login.State == bunq.LoginOK || login.State == bunq.LoginNoKey && login.Err == nil || turnedAway(login.Err) {
+	if login.State == bunq.LoginOK || login.State == bunq.LoginNoKey && login.Err == nil || bunq.TurnedAway(login.Err) {
 		logger = level.Info(a.logger)
 	}
 	what := []any{"msg", login.Explanation, "login_state", login.State}
@@ -139,12 +139,6 @@ func (a *Account) logCrowded(r Reading) {
 		_ = level.Warn(a.logger).Log("msg", "Not all device servers can be read in time", "err", r.Err)
 	}
 	a.crowded = r.Time
-}
-
-// turnedAway reports whether bunq's limit left no time for a call, so that it was not sent.
-func turnedAway(err error) bool {
-	var apiError *bunq.Error
-	return errors.As(err, &apiError) && apiError.Reason == bunq.ReasonRateLimited && apiError.StatusCode == 0
 }
 
 // logChange tells of an error once, and once when it is over. Before is what was told last.

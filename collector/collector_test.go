@@ -32,11 +32,16 @@ const apiKey = "sandbox_0123456789abcdef"
 // newAPI returns a simulated API with one user.
 func newAPI(t *testing.T, devices ...bunq.DeviceServer) *bunqtest.Server {
 	t.Helper()
-	api, err := bunqtest.New(bunqtest.Options{})
+	return newAPIWith(t, bunqtest.Options{}, time.Hour, devices...)
+}
+
+func newAPIWith(t *testing.T, options bunqtest.Options, session time.Duration, devices ...bunq.DeviceServer) *bunqtest.Server {
+	t.Helper()
+	api, err := bunqtest.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: time.Hour})
+	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: session})
 	for _, d := range devices {
 		api.AddDeviceServer(1, d)
 	}

@@ -53,15 +53,7 @@ type call struct {
 
 func newWorld(t *testing.T, options bunqtest.Options, devices ...bunq.DeviceServer) *world {
 	t.Helper()
-	api, err := bunqtest.New(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: 7 * 24 * time.Hour})
-	for _, d := range devices {
-		api.AddDeviceServer(1, d)
-	}
-	return &world{Server: api}
+	return &world{Server: newAPIWith(t, options, 7*24*time.Hour, devices...)}
 }
 
 // newestOwn has bunq give out ids above all others, so that the exporter's own device server is the newest for ever.
