@@ -441,14 +441,16 @@ func TestWhatIsReadOneByOneIsNotAddedToWhatTheListShows(t *testing.T) {
 			collector.Scrape(ctx, []*collector.Account{account}).Collect(slow)
 		}()
 		taken := gathered{}
-		go func() {
+		var taking sync.WaitGroup
+		taking.Go(func() {
 			time.Sleep(5 * time.Second)
 			for metric := range slow {
 				taken = append(taken, metric)
 			}
-		}()
+		})
 		longer, shorter := &visit{timeout: defaultTimeout}, &visit{timeout: 4 * time.Second}
 		visits(t, account, longer, shorter)
+		taking.Wait()
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(taken)
 		families, err := registry.Gather()
