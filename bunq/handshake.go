@@ -51,9 +51,14 @@ func (c *Client) handshake(ctx context.Context, goesOn func()) error {
 		}
 	}
 	goesOn()
-	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout)
+	longer, cancel := outlasting(ctx)
 	defer cancel()
 	return c.enter(longer, ctx, key)
+}
+
+// outlasting returns a context that goes on when the asker's ends.
+func outlasting(asker context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(asker), loginTimeout)
 }
 
 // enter registers if need be, and opens a session. Asker is the context of the reading that wants it.
@@ -135,7 +140,7 @@ func (c *Client) registerAndOpen(ctx, asker context.Context, apiKey string, hidd
 			return err
 		}
 	}
-	err := c.openSession(ctx, asker, apiKey)
+	err := c.openSession(asker, apiKey)
 	switch {
 	case hidden != nil && err == nil:
 		return c.registeredUnseen(ctx)
@@ -178,12 +183,12 @@ func (c *Client) install(ctx context.Context, apiKey string) error {
 
 // openSession writes ahead that it asks for a session, so that bunq's 30 s hold across a restart. It waits for its turn no
 // longer than the asker: others may have theirs meanwhile, and a registered installation can read.
-func (c *Client) openSession(ctx, asker context.Context, apiKey string) error {
+func (c *Client) openSession(asker context.Context, apiKey string) error {
 	leave, err := c.awaitTurn(asker, CreateSessionServer)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginTimeout) // the wait may have taken as long
+	ctx, cancel := outlasting(asker) // from now on: the wait may have taken as long
 	defer cancel()
 	known := c.current()
 	start := time.Now()

@@ -15,6 +15,7 @@ import (
 type flight struct {
 	landed chan struct{} // closed when the reading is complete
 	ended  chan struct{} // closed when nobody waits for it any more
+	own    func() int64  // the exporter's own device server, once it is known
 	closes time.Time     // when no others may join: an answer that is lost must not hold up all scrapes that follow
 
 	mu       sync.Mutex
@@ -29,8 +30,9 @@ type flight struct {
 
 var _ context.Context = (*flight)(nil)
 
-func newFlight(watched []int64, closes time.Time) *flight {
+func newFlight(watched []int64, closes time.Time, own func() int64) *flight {
 	f := &flight{
+		own:     own,
 		closes:  closes,
 		landed:  make(chan struct{}),
 		ended:   make(chan struct{}),
@@ -68,6 +70,9 @@ func (f *flight) Err() error {
 // Value implements [context.Context].
 func (f *flight) Value(any) any { return nil }
 
+// own is the exporter's own device server; 0 before it is registered, or if an SDK registered it.
+func (a *Account) own() int64 { return a.client.Login().DeviceServerID }
+
 // fetch returns what bunq says now, or as much of it as is known when ctx ends.
 func (a *Account) fetch(ctx context.Context) Reading {
 	f := a.join(ctx)
@@ -89,9 +94,9 @@ func (a *Account) join(ctx context.Context) *flight {
 	deadline, _ := ctx.Deadline()
 	f := a.flight
 	if f == nil || !time.Now().Before(f.closes) {
-		f = newFlight(a.watched, deadline)
+		f = newFlight(a.watched, deadline, a.own)
 		a.flight = f
-		defer func() { go a.fly(f) }()
+		go a.fly(f) // as soon as a.mu is free
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -135,7 +140,8 @@ func (a *Account) fly(f *flight) {
 }
 
 // add takes device servers into the reading. A list may show one twice, but a series must not come twice.
-func (f *flight) add(own int64, shown ...bunq.DeviceServer) {
+func (f *flight) add(shown ...bunq.DeviceServer) {
+	own := f.own()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reading.Answered = true
@@ -168,7 +174,8 @@ func (f *flight) answered() bool {
 
 // complete notes that the list was read to its end. Alone says that it shows no device server but the exporter's own:
 // bunq may list those of an installation alone.
-func (f *flight) complete(own int64) (alone bool) {
+func (f *flight) complete() (alone bool) {
+	own := f.own()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reading.Counts = maps.Clone(f.counts)

@@ -52,12 +52,11 @@ func (a *Account) readList(f *flight, w *walk, at *place) (left []int64, err err
 		if err != nil {
 			return nil, err
 		}
-		own := a.client.Login().DeviceServerID
-		f.add(own, page.DeviceServers...)
+		f.add(page.DeviceServers...)
 		w.pass(page.Older, f.has)
 		switch {
 		case page.Older == 0 && w.whole:
-			if f.complete(own) {
+			if f.complete() {
 				return w.absent, nil
 			}
 			return nil, nil
@@ -94,7 +93,7 @@ func (a *Account) readPage(f *flight, w *walk, at *place) (bunq.Page, error) {
 		if err != nil && !refusesOlder(err) {
 			return page, err
 		}
-		f.add(a.client.Login().DeviceServerID, control.DeviceServers...)
+		f.add(control.DeviceServers...)
 		at.compares = len(control.DeviceServers) > 0
 	case err != nil && !refusesOlder(err):
 		return page, err

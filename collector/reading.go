@@ -104,7 +104,7 @@ func (a *Account) readOneByOne(f *flight, ids []int64, at *place) error {
 func (a *Account) readOne(f *flight, id int64) error {
 	d, err := a.client.DeviceServer(f, id)
 	if err == nil {
-		f.add(a.client.Login().DeviceServerID, d)
+		f.add(d)
 	}
 	return err
 }
