@@ -64,7 +64,7 @@ func newCallMetrics(account string) *callMetrics {
 
 // initialise makes every series exist at 0: an alert on an increase would miss the first error of a series that is new.
 func (m *callMetrics) initialise(o bunq.Operation) {
-	for _, code := range []string{"200", "none"} {
+	for _, code := range []string{"200", "429", "none"} {
 		m.requests.WithLabelValues(o.Method, o.Endpoint, code)
 	}
 	for _, reason := range bunq.Reasons() {

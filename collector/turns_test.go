@@ -66,7 +66,7 @@ func TestTwelvePagesAreFreshInOneScrapeWithinBunqsLimits(t *testing.T) {
 					if n := statuses(w.asked()); len(n) != 1 || n[http.StatusOK] != 12 {
 						t.Errorf("answers by status: %v, want 12 of 200", n)
 					}
-					if _, ok := value(families, "bunq_api_requests_total", "company", "429", "device-server", "GET"); ok || errorsOf(families, "rate_limited") != 0 {
+					if n, _ := value(families, "bunq_api_requests_total", "company", "429", "device-server", "GET"); n != 0 || errorsOf(families, "rate_limited") != 0 {
 						t.Error("a 429 or a reading whose turn did not come is counted")
 					}
 				}
