@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -21,8 +23,10 @@ type rate struct {
 }
 
 func (r rate) String() string {
-	return fmt.Sprintf("bunq allows %d %s in %d s from one address, all accounts together", r.most, r.name, int(r.span.Seconds()))
+	return fmt.Sprintf("bunq allows %s from one address, all accounts together", r.limit())
 }
+
+func (r rate) limit() string { return fmt.Sprintf("%d %s in %d s", r.most, r.name, int(r.span.Seconds())) }
 
 const readings = "readings"
 
@@ -81,6 +85,40 @@ type permit struct {
 	free    time.Time // when it counts no more; zero while the call is under way
 }
 
+func (p *permit) counts(now time.Time) bool { return p.free.IsZero() || p.free.After(now) }
+
+// Use is how far one of bunq's limits is used up.
+type Use struct {
+	Host    string    // of the API
+	Limit   string    // such as "3 readings in 3 s"
+	Counted int       // calls that count towards it now
+	Waiting int       // calls that wait for their turn
+	Closed  time.Time // until when none is made, after a 429; zero if none is held back for that
+}
+
+// Uses returns how far every limit that a call has ever come under is used up, by host and limit.
+func (l *Limiter) Uses() []Use {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	var uses []Use
+	for _, key := range slices.Sorted(maps.Keys(l.windows)) {
+		w := l.windows[key]
+		host, _, _ := strings.Cut(key, " ")
+		use := Use{Host: host, Limit: w.limit(), Waiting: len(w.queue)}
+		for _, p := range w.permits {
+			if p.counts(now) {
+				use.Counted++
+			}
+		}
+		if w.closed.After(now) {
+			use.Closed = w.closed
+		}
+		uses = append(uses, use)
+	}
+	return uses
+}
+
 // acquire waits for leave to make a call, and gives up at once where that cannot come before ctx's deadline. The caller
 // must end the permit.
 func (l *Limiter) acquire(ctx context.Context, host string, o Operation, served turns) (leave *permit, waited time.Duration, err error) {
@@ -131,7 +169,7 @@ func (l *Limiter) leave(w *window, t *turn) {
 // advance lets go what may, and turns away what cannot go in its time. The caller holds l.mu.
 func (l *Limiter) advance(w *window) {
 	now := time.Now()
-	w.permits = slices.DeleteFunc(w.permits, func(p *permit) bool { return !p.free.IsZero() && !p.free.After(now) })
+	w.permits = slices.DeleteFunc(w.permits, func(p *permit) bool { return !p.counts(now) })
 	w.sort()
 	for len(w.queue) > 0 && len(w.permits) < w.most && !w.closed.After(now) {
 		t := w.queue[0]

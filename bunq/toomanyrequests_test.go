@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
@@ -144,5 +146,45 @@ func TestNothingIsSentOnceThe429HasBegunThoughItsBodyTakesLong(t *testing.T) {
 		readAll(t, &readings, client)
 		readings.Wait()
 		expectSent(t, api, start, 30)
+	})
+}
+
+func TestUsesTellWhatCountsWhatWaitsAndWhatIsHeldBack(t *testing.T) {
+	t.Parallel()
+	emptyPage()
+	synctest.Test(t, func(t *testing.T) {
+		refuses := false
+		config := readerConfig(t, slowly(time.Second, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if refuses {
+				failing(http.StatusTooManyRequests, nil, "")(w, r)
+				return
+			}
+			nothingThere(w, r)
+		})))
+		config.Limiter = bunq.NewLimiter()
+		clients := accounts(t, 5, config)
+		expect := func(when string, want ...bunq.Use) {
+			t.Helper()
+			for i := range want {
+				want[i].Host, want[i].Limit = "public-api.sandbox.bunq.com", "3 readings in 3 s"
+			}
+			if diff := cmp.Diff(want, config.Limiter.Uses()); diff != "" {
+				t.Errorf("%s: -want +got:\n%s", when, diff)
+			}
+		}
+		expect("before the first call")
+		var readings sync.WaitGroup
+		defer readings.Wait()
+		readAll(t, &readings, clients...)
+		expect("when five have come", bunq.Use{Counted: 3, Waiting: 2})
+		time.Sleep(5 * time.Second)
+		expect("when all are answered, and two still count", bunq.Use{Counted: 2})
+		time.Sleep(3 * time.Second)
+		expect("when none counts", bunq.Use{})
+		refuses = true
+		apiError(t, read(t.Context(), clients[0]))
+		expect("after a 429", bunq.Use{Counted: 1, Closed: time.Now().Add(30 * time.Second)})
+		time.Sleep(30 * time.Second)
+		expect("when the pause is over", bunq.Use{})
 	})
 }
