@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	stdlog "log"
 	"log/slog"
@@ -31,6 +32,11 @@ const (
 	idleTimeout     = 5 * time.Minute  // longer than scrape intervals, so that scrapers keep their connection
 	shutdownTimeout = 15 * time.Second // lets a scrape that is under way end
 )
+
+// runbooks say what to do about each alert; the exporter shows them, since whoever is woken reaches it.
+//
+//go:embed docs/runbooks.md
+var runbooks []byte
 
 // serve answers requests until ctx ends, then finishes those that are under way. It tells announce where it listens.
 func serve(ctx context.Context, o options, watched *watch, announce func(net.Addr), logger log.Logger, toolkitLogger *slog.Logger) int {
@@ -92,6 +98,8 @@ func newHandler(o options, watched *watch, logger log.Logger) (*web.Handler, err
 		TelemetryPath: o.telemetryPath,
 		TimeoutOffset: o.timeoutOffset,
 		Reload:        reload,
+		Limits:        watched.limiter.Uses,
+		Runbooks:      runbooks,
 		Version:       programVersion(),
 		Logger:        logger,
 	})

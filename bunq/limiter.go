@@ -26,7 +26,9 @@ func (r rate) String() string {
 	return fmt.Sprintf("bunq allows %s from one address, all accounts together", r.limit())
 }
 
-func (r rate) limit() string { return fmt.Sprintf("%d %s in %d s", r.most, r.name, int(r.span.Seconds())) }
+func (r rate) limit() string {
+	return fmt.Sprintf("%d %s in %d s", r.most, r.name, int(r.span.Seconds()))
+}
 
 const readings = "readings"
 

@@ -63,11 +63,19 @@ func (a *Account) Watch(ids []int64) {
 	a.flight = nil // who comes now is to see these
 }
 
-// Last returns what the last scrape read, and what is known of the login. It asks bunq nothing.
-func (a *Account) Last() (Reading, bunq.Login) {
+// State is what is known of an account without asking bunq.
+type State struct {
+	Reading     Reading   // the last one
+	LastSuccess time.Time // when bunq last answered for the device servers; zero before the first time
+	Login       bunq.Login
+	Failures    []Failure // the last one of each reason, newest first
+}
+
+// State returns what is known. It asks bunq nothing.
+func (a *Account) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.last, a.client.Login()
+	return State{a.last, a.lastSuccess, a.client.Login(), a.calls.failures.newestFirst()}
 }
 
 // collect reads bunq and sends everything that is known then.

@@ -17,6 +17,7 @@ type callMetrics struct {
 	duration *prometheus.HistogramVec
 	waits    prometheus.Counter
 	warnings prometheus.Counter
+	failures failures
 }
 
 // durationBuckets are in seconds: bunq answers within a fraction of one, and no scrape waits for more than ten.
@@ -55,6 +56,7 @@ func newCallMetrics(account string) *callMetrics {
 			Help:        "Answers with an X-Bunq-Warning header: bunq announces something that may affect API access.",
 			ConstLabels: labels,
 		}),
+		failures: failures{last: map[bunq.Reason]Failure{}},
 	}
 	for _, o := range bunq.Operations() {
 		m.initialise(o)
@@ -78,6 +80,7 @@ func (m *callMetrics) observe(call bunq.Call) {
 	m.waits.Add(call.Waited.Seconds())
 	if call.Err != nil {
 		m.errors.WithLabelValues(call.Method, call.Endpoint, string(call.Err.Reason)).Inc()
+		m.failures.note(call.Err)
 	}
 	if call.RequestID == "" { // its turn did not come
 		return

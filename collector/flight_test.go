@@ -115,7 +115,7 @@ func TestScrapesAtTheSameTimeAreOneReading(t *testing.T) {
 			t.Errorf("%d requests, want the 2 of one scrape", len(calls))
 		}
 		whole, seen := readWhole(t, calls)
-		_, login := account.Last()
+		login := account.State().Login
 		want := w.expected(watched, seen, login.DeviceServerID, whole)
 		for i, v := range all {
 			v.expect(t, fmt.Sprint("scrape ", i), 200*time.Millisecond-v.comes, watched, len(watched))
@@ -304,7 +304,7 @@ func TestAScrapeAfterAReloadShowsTheNewIDsThoughAReadingIsUnderWay(t *testing.T)
 			}
 		}
 		_, old := value(late.families, "bunq_device_server_up", "company", "3000")
-		if reading, _ := account.Last(); old || len(reading.Watched) != 1 {
+		if reading := account.State().Reading; old || len(reading.Watched) != 1 {
 			t.Errorf("after the reload, 3000 has a series: %v, and the last reading is of %d", old, len(reading.Watched))
 		}
 	})
@@ -364,7 +364,7 @@ func TestTheLastScrapeToLeaveEndsTheRequestAndCountsItWhileTheNextBeginsAnew(t *
 				if n := len(w.asked()); n != 2 {
 					t.Errorf("%d requests, want the one that hung and one of the next", n)
 				}
-				if reading, _ := account.Last(); len(reading.DeviceServers) != 3 {
+				if reading := account.State().Reading; len(reading.DeviceServers) != 3 {
 					t.Error("the last reading is the one that ended last, not the one that began last")
 				}
 			})

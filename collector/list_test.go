@@ -218,7 +218,7 @@ func expectWorldIsRead(t *testing.T, account *collector.Account, w *world, own b
 		families := scrape(t, patience, account)
 		calls := w.asked()
 		whole, seen := readWhole(t, calls)
-		_, login := account.Last()
+		login := account.State().Login
 		got, want := exposedBy(families), w.expected(watched, seen, login.DeviceServerID, whole)
 		if own {
 			got, want = got.withoutCounts(), want.withoutCounts()

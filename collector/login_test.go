@@ -79,7 +79,7 @@ func TestEveryLoginStateHasItsMetricAndItsLogLine(t *testing.T) {
 		config.APIKey = func() (string, error) { return key, nil }
 		account, logged := newAccountOf(t, config, "company", 11)
 		expect(t, scrape(t, time.Second, account), 1, "bunq_up", "company")
-		_, login := account.Last()
+		login := account.State().Login
 		own := login.DeviceServerID
 		logged.Reset()
 
@@ -108,7 +108,7 @@ func TestEveryLoginStateHasItsMetricAndItsLogLine(t *testing.T) {
 				loginIs(t, families, step.want)
 				expect(t, families, 1, "bunq_up", "company") // with the installation
 				if i == 0 {
-					_, login = account.Last()
+					login = account.State().Login
 				}
 				time.Sleep(15 * time.Second)
 			}
@@ -187,7 +187,7 @@ func TestOwnDeviceServerIsSeenToBeBlockedWhileThereIsNoSession(t *testing.T) {
 				api := newAPI(t, device(11, bunq.StatusActive))
 				account, _ := newAccount(t, "company", api, 11)
 				scrape(t, time.Second, account)
-				_, login := account.Last()
+				login := account.State().Login
 				account.Watch([]int64{11, login.DeviceServerID})
 				time.Sleep(ended + time.Minute)
 				api.SetStatus(login.DeviceServerID, bunq.StatusBlocked)

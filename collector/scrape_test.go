@@ -386,11 +386,11 @@ func TestLastReadingAsksBunqNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newAPI(t, device(11, bunq.StatusActive))
 		account, _ := newAccount(t, "company", api, 11)
-		if reading, _ := account.Last(); !reading.Time.IsZero() {
+		if reading := account.State().Reading; !reading.Time.IsZero() {
 			t.Error("there is a reading before the first scrape")
 		}
 		scrape(t, time.Second, account)
-		reading, login := account.Last()
+		reading, login := account.State().Reading, account.State().Login
 		if reading.DeviceServers[11].Status != bunq.StatusActive || login.DeviceServerID == 0 || account.Name() != "company" || len(reading.Watched) != 1 {
 			t.Errorf("last reading %+v, login %+v", reading, login)
 		}

@@ -102,7 +102,7 @@ func scrapeOnly(t *testing.T, timeout time.Duration, account *collector.Account)
 	}()
 	for range metrics {
 	}
-	reading, _ := account.Last()
+	reading := account.State().Reading
 	return reading
 }
 
@@ -151,7 +151,7 @@ func TestAccountTooLargeForOneScrapeIsReadInTurns(t *testing.T) {
 				families := scrape(t, defaultTimeout, account)
 				calls := w.asked()
 				_, seen := readWhole(t, calls)
-				_, login := account.Last()
+				login := account.State().Login
 				exposedBy(families).expect(t, w.expected(watched, seen, login.DeviceServerID, false))
 				if ended := errorsOf(families, "rate_limited") + errorsOf(families, "timeout"); ended != 1 || test.latency < time.Second && len(seen) != 200*len(calls) {
 					t.Errorf("%d device servers in %d requests, %v errors that tell of the rest", len(seen), len(calls), ended)

@@ -274,7 +274,7 @@ func (w *world) expectExposed(t *testing.T, account *collector.Account, families
 	t.Helper()
 	calls := w.asked()
 	whole, seen := readWhole(t, calls)
-	_, login := account.Last()
+	login := account.State().Login
 	got := exposedBy(families)
 	got.expect(t, w.expected(watched, seen, login.DeviceServerID, whole))
 	exists := map[int64]bool{}

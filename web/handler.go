@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/http"
 	"regexp"
 	"slices"
@@ -14,8 +15,8 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/exporter-toolkit/web"
 
+	"bunq_exporter/bunq"
 	"bunq_exporter/collector"
 )
 
@@ -25,8 +26,10 @@ type Options struct {
 	Exporter      *prometheus.Registry        // the exporter's own metrics
 	Instrument    bool                        // whether requests for metrics are counted among them
 	TelemetryPath string
-	TimeoutOffset time.Duration // taken off the scraper's timeout
-	Reload        func() error  // nil: POST /-/reload is refused
+	TimeoutOffset time.Duration     // taken off the scraper's timeout
+	Reload        func() error      // nil: POST /-/reload is refused
+	Limits        func() []bunq.Use // how far bunq's limits are used up
+	Runbooks      []byte            // in Markdown: what to do about each alert
 	Version       string
 	Logger        log.Logger
 }
@@ -34,24 +37,34 @@ type Options struct {
 // Handler is the exporter's [http.Handler].
 type Handler struct {
 	Options
-	mux      *http.ServeMux
-	stopping atomic.Bool
+	mux         *http.ServeMux
+	runbookHTML template.HTML
+	stopping    atomic.Bool
 }
+
+// runbooksPath is that of the file in the repository: the alerts' links lead to either.
+const runbooksPath = "/docs/runbooks.md"
 
 // pathPattern leaves out what net/http's router would take for a pattern.
 var pathPattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 
 // New returns the handler of all routes. An unusable telemetry path is an error.
 func New(options Options) (*Handler, error) {
-	h := &Handler{Options: options, mux: http.NewServeMux()}
+	runbookHTML, err := toHTML(options.Runbooks)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{Options: options, mux: http.NewServeMux(), runbookHTML: runbookHTML}
 	usable := pathPattern.MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{
-		"GET /probe":     h.probe,
-		"GET /sd":        h.discovery,
-		"GET /status":    h.status,
-		"GET /-/healthy": h.healthy,
-		"GET /-/ready":   h.ready,
-		"POST /-/reload": h.reload,
+		"GET /{$}":            h.landing,
+		"GET " + runbooksPath: h.runbooks,
+		"GET /probe":          h.probe,
+		"GET /sd":             h.discovery,
+		"GET /status":         h.status,
+		"GET /-/healthy":      h.healthy,
+		"GET /-/ready":        h.ready,
+		"POST /-/reload":      h.reload,
 	} {
 		usable = usable && !strings.HasSuffix(pattern, " "+options.TelemetryPath)
 		h.mux.HandleFunc(pattern, route)
@@ -61,11 +74,6 @@ func New(options Options) (*Handler, error) {
 			"the exporter needs for something else", options.TelemetryPath)
 	}
 	h.mux.Handle("GET "+options.TelemetryPath, h.instrumented(http.HandlerFunc(h.metrics)))
-	landing, err := h.landingPage()
-	if err != nil {
-		return nil, fmt.Errorf("making the landing page: %w", err)
-	}
-	h.mux.Handle("GET /{$}", landing)
 	return h, nil
 }
 
@@ -80,20 +88,6 @@ func (h *Handler) instrumented(next http.Handler) http.Handler {
 		return next
 	}
 	return promhttp.InstrumentMetricHandler(h.Exporter, next)
-}
-
-func (h *Handler) landingPage() (http.Handler, error) {
-	return web.NewLandingPage(web.LandingConfig{
-		Name:        "bunq_exporter",
-		Description: "Tells Prometheus what bunq says of your device servers",
-		Version:     h.Version,
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: "/status", Text: "Status", Description: "every account and device server, for people"},
-			{Address: h.TelemetryPath, Text: "Metrics", Description: "for Prometheus; reads bunq"},
-			{Address: "/sd", Text: "Service discovery", Description: "a target for each account, for Prometheus's http_sd_configs"},
-		},
-	})
 }
 
 // Stop makes the exporter not ready, so that nobody sends it anything new.

@@ -69,6 +69,8 @@ func newHandler(t *testing.T, change func(*web.Options), accounts ...*collector.
 		Instrument:    true,
 		TelemetryPath: "/metrics",
 		TimeoutOffset: 500 * time.Millisecond,
+		Limits:        func() []bunq.Use { return nil },
+		Runbooks:      []byte("# Runbooks\n\n## BunqDeviceServerBlocked\n\nAsk `bunq`.\n"),
 		Version:       "1.2.3",
 		Logger:        log.NewNopLogger(),
 	}
@@ -244,72 +246,12 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-func TestLandingPageLinksToEverything(t *testing.T) {
-	handler := newHandler(t, func(o *web.Options) { o.TelemetryPath = "/bunq/metrics" })
-	page := ask(t, handler, http.MethodGet, "/").Body.String()
-	for _, want := range []string{`href="/status"`, `href="/bunq/metrics"`, `href="/sd"`, "1.2.3"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the landing page lacks %s", want)
-		}
-	}
-	if strings.Contains(page, "debug/pprof") {
-		t.Error("the landing page offers profiles, which are not served")
-	}
-}
-
 func TestUnusableTelemetryPathsAreRefused(t *testing.T) {
-	for _, path := range []string{"", "/", "metrics", "/status", "/-/ready", "/-/reload", "/a b", "/{id}", "/metrics/"} {
+	for _, path := range []string{"", "/", "metrics", "/status", "/docs/runbooks.md", "/-/ready", "/-/reload", "/a b", "/{id}", "/metrics/"} {
 		if _, err := web.New(web.Options{TelemetryPath: path}); err == nil || !strings.Contains(err.Error(), "/metrics") {
 			t.Errorf("%q: %v, want an error with an example", path, err)
 		}
 	}
-}
-
-func TestStatusPageShowsTheLastReadingAndAsksBunqNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		account, api := newAccount(t, "company", working)
-		handler := newHandler(t, nil, account)
-		if page := ask(t, handler, http.MethodGet, "/status").Body.String(); !strings.Contains(page, "Not scraped yet") {
-			t.Errorf("before the first scrape: %s", page)
-		}
-		ask(t, handler, http.MethodGet, "/metrics")
-		requests := api.Requests(bunq.ListDeviceServers)
-		time.Sleep(5 * time.Minute)
-		w := ask(t, handler, http.MethodGet, "/status")
-		page := w.Body.String()
-		for _, want := range []string{
-			"<h2>company</h2>", "Read 5 minutes ago", "55 minutes from now",
-			`<span class="status blocked">BLOCKED</span>`, "&lt;script&gt;", "192.0.2.7", "1999-12-29 23:00:00 UTC", "2 days ago", "3 hours ago",
-			"bunq knows no device server of this id", "nobody&#39;s", "1.2.3",
-		} {
-			if !strings.Contains(page, want) {
-				t.Errorf("the page lacks %s", want)
-			}
-		}
-		if strings.Contains(page, markup) {
-			t.Error("a description is shown as markup")
-		}
-		if policy := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") {
-			t.Errorf("Content-Security-Policy: %s", policy)
-		}
-		if n := api.Requests(bunq.ListDeviceServers); n != requests {
-			t.Errorf("the page cost bunq %d requests", n-requests)
-		}
-	})
-}
-
-func TestStatusPageSaysWhyNothingWasRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		account, _ := newAccount(t, "company", hanging)
-		handler := newHandler(t, nil, account)
-		ask(t, handler, http.MethodGet, "/metrics")
-		page := ask(t, handler, http.MethodGet, "/status").Body.String()
-		for _, want := range []string{`Login: <b>unreachable</b>, bunq does not answer the login`, `<small>POST installation: timeout`, "There is no session", "The reading ended before its turn"} {
-			if !strings.Contains(page, want) {
-				t.Errorf("the page lacks %s:\n%s", want, page)
-			}
-		}
-	})
 }
 
 // broken is a collector whose metric cannot be shown.

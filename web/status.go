@@ -1,80 +1,124 @@
 package web
 
 import (
-	"bytes"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-kit/log/level"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/collector"
 )
 
-//go:embed status.css
-var statusStyle string
-
-//go:embed status.html
-var statusHTML string
-
-var statusPage = template.Must(template.New("status").Funcs(template.FuncMap{
-	"time":  formatTime,
-	"age":   formatAge,
-	"lower": strings.ToLower,
-}).Parse(statusHTML))
-
-// statusPolicy allows the page its own style and nothing else.
-var statusPolicy = func() string {
-	sum := sha256.Sum256([]byte(statusStyle))
-	return "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'sha256-" +
-		base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+var statusFuncs = template.FuncMap{
+	"time":    formatTime,
+	"age":     formatAge,
+	"class":   statusClass,
+	"runbook": statusRunbook,
+	"row":     func(d bunq.DeviceServer, now time.Time) deviceServerRow { return deviceServerRow{d, now} },
+}
 
 // accountView is one account as the page shows it.
 type accountView struct {
+	collector.State
 	Name    string
-	Reading collector.Reading
-	Login   bunq.Login
-	Watched []deviceServerView
+	Counts  []countView
+	Watched []watchedView
 }
 
-type deviceServerView struct {
+// countView is how many of the watched device servers are in a status.
+type countView struct {
+	Number               int
+	Name, Class, Runbook string
+}
+
+type watchedView struct {
 	ID           int64
 	Read         bool
 	DeviceServer bunq.DeviceServer // only if it was read
+}
+
+type deviceServerRow struct {
+	bunq.DeviceServer
+	Now time.Time
 }
 
 // status shows what the last scrape read: it asks bunq nothing.
 func (h *Handler) status(w http.ResponseWriter, _ *http.Request) {
 	var accounts []accountView
 	for _, a := range h.Accounts() {
-		reading, login := a.Last()
-		view := accountView{Name: a.Name(), Reading: reading, Login: login}
-		for _, id := range reading.Watched {
-			d, read := reading.DeviceServers[id]
-			view.Watched = append(view.Watched, deviceServerView{id, read, d})
-		}
-		accounts = append(accounts, view)
+		accounts = append(accounts, viewAccount(a.Name(), a.State()))
 	}
-	var page bytes.Buffer
-	if err := statusPage.Execute(&page, map[string]any{
-		"Style": template.CSS(statusStyle), //nolint:gosec // our own file
-		"Now":   time.Now(), "Accounts": accounts, "Version": h.Version,
-	}); err != nil {
-		_ = level.Error(h.Logger).Log("msg", "Cannot make the status page", "err", err)
-		http.Error(w, "The status page could not be made; the log says why.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Security-Policy", statusPolicy)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = page.WriteTo(w)
+	h.show(w, statusPage, "Status", map[string]any{"Accounts": accounts, "Limits": h.Limits()})
 }
+
+func viewAccount(name string, state collector.State) accountView {
+	view := accountView{State: state, Name: name}
+	read := map[bunq.Status]int{}
+	for _, id := range state.Reading.Watched {
+		d, ok := state.Reading.DeviceServers[id]
+		view.Watched = append(view.Watched, watchedView{id, ok, d})
+		if ok {
+			read[d.Status]++
+		}
+	}
+	view.Counts = countStatuses(read)
+	if missing := len(view.Watched) - len(state.Reading.DeviceServers); missing > 0 {
+		why := "BunqDeviceServerNotFound"
+		if state.Reading.Err != nil {
+			why = "BunqDeviceServerNotRead"
+		}
+		view.Counts = append(view.Counts, countView{missing, "not read", "unread", runbook(why)})
+	}
+	if n := len(state.Reading.Unexpected); n > 0 {
+		view.Counts = append(view.Counts, countView{n, "unexpected", "unexpected", runbook("BunqUnexpectedDeviceServer")})
+	}
+	return view
+}
+
+// countStatuses returns what there is, the documented statuses first.
+func countStatuses(numbers map[bunq.Status]int) (counts []countView) {
+	order := bunq.Statuses()
+	for status := range numbers {
+		if !slices.Contains(order, status) {
+			order = append(order, status)
+		}
+	}
+	slices.Sort(order[len(bunq.Statuses()):])
+	for _, status := range order {
+		if n := numbers[status]; n > 0 {
+			counts = append(counts, countView{n, string(status), statusClass(status), statusRunbook(status)})
+		}
+	}
+	return counts
+}
+
+// statusClass is what the style sheet calls a status.
+func statusClass(status bunq.Status) string {
+	if slices.Contains(bunq.Statuses(), status) {
+		return strings.ToLower(string(status))
+	}
+	return "unknown"
+}
+
+// statusRunbook is where it says what to do about a status; "" where there is nothing to do.
+func statusRunbook(status bunq.Status) string {
+	switch status {
+	case bunq.StatusActive:
+		return ""
+	case bunq.StatusBlocked:
+		return runbook("BunqDeviceServerBlocked")
+	case bunq.StatusNeedsConfirmation:
+		return runbook("BunqDeviceServerNeedsConfirmation")
+	case bunq.StatusObsolete:
+		return runbook("BunqDeviceServerObsolete")
+	}
+	return runbook("BunqDeviceServerStatusUnknown")
+}
+
+func runbook(alert string) string { return runbooksPath + "#" + strings.ToLower(alert) }
 
 func formatTime(t time.Time) string {
 	if t.IsZero() {
