@@ -79,7 +79,8 @@ bunq_exporter watches a simulated bunq API, as it would watch the real one.
   simulated API  %[3]s
   its API key    %[4]s
 
-Every minute the status of device server 4715 changes; 4720 is on the account, but not in the configuration. Try:
+Every minute the status of device server 4715 changes; 4720 is on the account, but not in the configuration. For one
+minute in fifteen bunq is in maintenance. Try:
 
   curl -s %[1]s%[2]s | grep ^bunq_device_server_status
 

@@ -2,17 +2,22 @@ package bunqtest
 
 import (
 	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"bunq_exporter/bunq"
 )
 
-// Demo is a simulated API with an account that has device servers in every status.
+// Demo is a simulated API with an account that has device servers in every status. It answers about as quickly as bunq
+// does, and is in maintenance now and then.
 type Demo struct {
 	*Server
 	APIKey string
 
-	changing int64 // the device server whose status changes
+	changing    int64 // the device server whose status changes
+	maintenance atomic.Bool
 }
 
 const demoUser = 1
@@ -43,13 +48,32 @@ func NewDemo() (*Demo, error) {
 // Watched returns the ids to configure: all but that of one device server, which nobody expects.
 func (d *Demo) Watched() []int64 { return []int64{4711, 4712, 4713, 4714, d.changing} }
 
-// Run changes a status every minute until ctx ends.
+// ServeHTTP implements [http.Handler].
+func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	latency := 30*time.Millisecond + time.Duration(rand.ExpFloat64()*float64(50*time.Millisecond)) //nolint:gosec // no secret
+	select {
+	case <-time.After(min(latency, time.Second)):
+	case <-r.Context().Done():
+		return
+	}
+	if d.maintenance.Load() {
+		http.Error(w, "<h1>bunq is in maintenance</h1>", http.StatusServiceUnavailable)
+		return
+	}
+	d.Server.ServeHTTP(w, r)
+}
+
+// maintenanceEach is how many minutes there are from one minute of maintenance to the next.
+const maintenanceEach = 15
+
+// Run lives the demo until ctx ends: each minute a status changes, and some are of maintenance.
 func (d *Demo) Run(ctx context.Context) {
 	statuses := bunq.Statuses()
 	for i := 1; ; i++ {
 		select {
 		case <-time.After(time.Minute):
 			d.SetStatus(d.changing, statuses[i%len(statuses)])
+			d.maintenance.Store(i%maintenanceEach == 0)
 		case <-ctx.Done():
 			return
 		}

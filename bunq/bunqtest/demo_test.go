@@ -2,6 +2,8 @@ package bunqtest_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -58,6 +60,36 @@ func TestDemoChangesAStatusEveryMinute(t *testing.T) {
 				t.Errorf("in minute %d the statuses of %d changed, want that of 4715 alone", minute, changed)
 			}
 			before = now
+		}
+	})
+}
+
+func TestDemoIsInMaintenanceForOneMinuteInFifteen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		demo, err := bunqtest.NewDemo()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go demo.Run(ctx)
+		time.Sleep(30 * time.Second)
+		var refused []int
+		for minute := range 31 {
+			w := httptest.NewRecorder()
+			asked := time.Now()
+			demo.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/device-server", nil))
+			if w.Code == http.StatusServiceUnavailable {
+				refused = append(refused, minute)
+			}
+			took := time.Since(asked)
+			if took < 30*time.Millisecond || took > time.Second {
+				t.Errorf("an answer took %v", took)
+			}
+			time.Sleep(time.Minute - took)
+		}
+		if !slices.Equal(refused, []int{15, 30}) {
+			t.Errorf("bunq is in maintenance in the minutes %d, want 15 and 30", refused)
 		}
 	})
 }
