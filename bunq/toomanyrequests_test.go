@@ -182,7 +182,7 @@ func TestUsesTellWhatCountsWhatWaitsAndWhatIsHeldBack(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		expect("when none counts", bunq.Use{})
 		refuses = true
-		apiError(t, read(t.Context(), clients[0]))
+		_ = apiError(t, read(t.Context(), clients[0]))
 		expect("after a 429", bunq.Use{Counted: 1, Closed: time.Now().Add(30 * time.Second)})
 		time.Sleep(30 * time.Second)
 		expect("when the pause is over", bunq.Use{})
