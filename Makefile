@@ -1,7 +1,7 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover survival bench accounts image
+.PHONY: test race lint cover survival bench accounts screenshots image
 
 test: ## every test; those that need a tool that is not here say how to get it
 	$(GO) test $(PACKAGES)
@@ -34,6 +34,11 @@ bench:
 ACCOUNTS ?= 10000
 accounts:
 	ACCOUNTS=$(ACCOUNTS) $(GO) test -count=1 -v -timeout 60m -run 'ManyAccounts' ./bunq
+
+# The pictures of the README.
+screenshots:
+	folder=$$(mktemp -d) && SCREENSHOTS=$$folder $(GO) test -count=1 -run TestPagesInABrowser . && \
+	cp $$folder/landing-desktop-light.png docs/landing.png && cp $$folder/status-desktop-light.png docs/status.png
 
 image:
 	buildah build --tag bunq_exporter .
