@@ -178,7 +178,7 @@ func BenchmarkStartWithAKeptContext(b *testing.B) {
 	if got := server.count() - asked; got != b.N {
 		b.Errorf("%d requests for %d starts, want one each", got, b.N)
 	}
-	if most := 13.6; float64(info.Size())/(1<<20) > most {
+	if most := 14.4; float64(info.Size())/(1<<20) > most {
 		b.Errorf("the binary has %d bytes, want at most %.1f MiB", info.Size(), most)
 	}
 	b.ReportMetric(float64(server.count()-asked)/float64(b.N), "requests/start")
