@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -45,18 +46,20 @@ func readRules(t *testing.T) (all []rule) {
 // anchor is where docs/runbooks.md has the section of an alert.
 func anchor(alert string) string { return strings.ToLower(alert) }
 
-// readRunbooks returns the anchors of docs/runbooks.md.
-func readRunbooks(t *testing.T) set {
+// readRunbooks returns the sections of docs/runbooks.md, by anchor.
+func readRunbooks(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("docs/runbooks.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	anchors := set{}
-	for _, heading := range regexp.MustCompile(`(?m)^## (Bunq\S+)$`).FindAllStringSubmatch(string(text), -1) {
-		anchors[anchor(heading[1])] = true
+	sections := map[string]string{}
+	for section := range strings.SplitSeq(string(text), "\n## ") {
+		if heading, body, _ := strings.Cut(section, "\n"); strings.HasPrefix(heading, "Bunq") {
+			sections[anchor(heading)] = body
+		}
 	}
-	return anchors
+	return sections
 }
 
 // demoVocabulary is what queries may speak of, learnt from the demo.
@@ -110,7 +113,7 @@ func checkTemplate(t *testing.T, v vocabulary, labels set, name, text string) {
 
 func TestAlertsSayWhatToDo(t *testing.T) {
 	v, runbooks := demoVocabulary(t), readRunbooks(t)
-	unused := runbooks.with(nil)
+	unused := maps.Clone(runbooks)
 	for _, r := range readRules(t) {
 		if r.Alert == "" {
 			continue
@@ -127,7 +130,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 					t.Errorf("no %s", name)
 				}
 			}
-			if _, section, _ := strings.Cut(r.Annotations["runbook_url"], "/docs/runbooks.md#"); section != anchor(r.Alert) || !runbooks[section] {
+			if _, section, _ := strings.Cut(r.Annotations["runbook_url"], "/docs/runbooks.md#"); section != anchor(r.Alert) || runbooks[section] == "" {
 				t.Errorf("runbook_url %q, want it to lead to a section %s that exists", r.Annotations["runbook_url"], r.Alert)
 			}
 			labels, _ := v.check(r.Expr)
@@ -144,7 +147,24 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 	}
 }
 
+func TestRunbooksSayHowToConfirmAndWhatToDo(t *testing.T) {
+	v := demoVocabulary(t)
+	promQL := regexp.MustCompile("(?s)```promql\n(.+?)\n```")
+	for name, text := range readRunbooks(t) {
+		queries := promQL.FindStringSubmatch(text)
+		if queries == nil || !strings.Contains(text, "**Confirm.**") || !strings.Contains(text, "curl -s") || !strings.Contains(text, "**Do.**") {
+			t.Errorf("%s: no PromQL, no curl, or it does not say how to confirm it and what to do:%s", name, text)
+			continue
+		}
+		for query := range strings.SplitSeq(queries[1], "\n") {
+			if _, problems := v.check(query); problems != nil {
+				t.Errorf("%s: %s: %q", name, query, problems)
+			}
+		}
+	}
+}
+
 func TestPromtoolTakesTheRulesAndTheirTestsHold(t *testing.T) {
-	promtool(t, ".", "check", "rules", rulesFile)
+	promtool(t, ".", "check", "rules", "--lint=all", "--lint-fatal", rulesFile)
 	promtool(t, ".", "test", "rules", "alerts/bunq.rules.test.yml")
 }
