@@ -129,11 +129,11 @@ scrape_configs:
 	} {
 		p.expect(t, expression, want)
 	}
-	exemplars := get(t, fmt.Sprintf("http://%s/api/v1/query_exemplars?query=bunq_api_request_duration_seconds_bucket&start=%d&end=%d",
-		p.address, time.Now().Add(-time.Hour).Unix(), time.Now().Unix()))
-	if !regexp.MustCompile(`"labels":\{"request_id":"[^"]+","response_id":"[^"]+"\}`).MatchString(exemplars) {
-		t.Errorf("no exemplar has both ids: %s", exemplars)
-	}
+	ids := regexp.MustCompile(`"labels":\{"request_id":"[^"]+","response_id":"[^"]+"\}`)
+	eventually(t, "an exemplar has both ids", func() bool {
+		return ids.MatchString(get(t, fmt.Sprintf("http://%s/api/v1/query_exemplars?query=bunq_api_request_duration_seconds_bucket&start=%d&end=%d",
+			p.address, time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Minute).Unix())))
+	})
 	check := exec.CommandContext(t.Context(), tool(t, "promtool", getPrometheus), "check", "metrics")
 	check.Stdin = strings.NewReader(get(t, demo.url+"/metrics"))
 	if findings, err := check.CombinedOutput(); err != nil || len(findings) != 0 {
