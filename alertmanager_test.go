@@ -149,10 +149,10 @@ scrape_configs:
     static_configs: [{targets: [%q]}]
 `, rules, am.address, strings.TrimPrefix(e.url, "http://")))
 
-	unexpected := page("firing", `Nobody expects device server 4720 "whose is this?" with address 192.0.2.8 on account company`,
+	unexpected := page("firing", `Nobody expects device server 4720 on account company with address 192.0.2.8 ("whose is this?")`,
 		map[string]string{"alertname": "BunqUnexpectedDeviceServer", "id": "4720"})
 	blocked := func(status, id, description string) notification {
-		return page(status, fmt.Sprintf(`Device server %s %q of account company is BLOCKED`, id, description),
+		return page(status, fmt.Sprintf(`Device server %s of account company is BLOCKED (%q)`, id, description),
 			map[string]string{"alertname": "BunqDeviceServerBlocked", "id": id})
 	}
 	apiDown := func(status string) notification {
@@ -170,7 +170,7 @@ scrape_configs:
 	dead.Store(true)
 	woken.expect(t, apiDown("firing"))
 	api.SetStatus(4713, bunq.StatusActive)
-	time.Sleep(30 * minute) // longer than any window of the rules but those of hours
+	time.Sleep(30 * minute) // that nothing comes, only time shows; longer than the rules remember what they have read
 	if got := woken.all(); got != nil {
 		t.Fatalf("of a dead API is told more than once: %+v", got)
 	}

@@ -69,7 +69,12 @@ func TestStatusPageShowsTheLastReadingAndAsksBunqNothing(t *testing.T) {
 			`href="/docs/runbooks.md#bunqdeviceservernotfound">1 not read</a>`,
 			`href="/docs/runbooks.md#bunqunexpecteddeviceserver">1 unexpected</a>`,
 			"&lt;script&gt;", "192.0.2.7", "1999-12-29 23:00:00 UTC", "2 days ago", "3 hours ago",
-			"bunq knows no device server of this id", "nobody&#39;s", `<a class="status active">ACTIVE</a>`, "1.2.3")
+			"bunq shows no device server of this id", "nobody&#39;s", `<a class="status active">ACTIVE</a>`, "1.2.3")
+		if strings.Contains(page, `<dt>Read</dt><dd class="error">`) {
+			t.Error("a reading of five minutes ago is called old")
+		}
+		time.Sleep(15 * time.Minute)
+		expectOn(t, ask(t, handler, http.MethodGet, "/status").Body.String(), `<dt>Read</dt><dd class="error">2000-01-01 00:00:00 UTC, 20 minutes ago`)
 		if strings.Contains(page, markup) {
 			t.Error("a description is shown as markup")
 		}
@@ -96,7 +101,7 @@ func TestStatusPageSaysWhyNothingWasRead(t *testing.T) {
 		handler := newHandler(t, nil, account)
 		ask(t, handler, http.MethodGet, "/metrics")
 		expectOn(t, ask(t, handler, http.MethodGet, "/status").Body.String(),
-			`<b>unreachable</b>: bunq does not answer the login`, `<small>POST installation: timeout`, "There is none.",
+			`<b>unreachable</b>: bunq does not answer the login`, `<small>err: POST installation: timeout`, "There is none.",
 			"The reading ended before its turn", "bunq has not answered yet", `href="/docs/runbooks.md#bunqdeviceservernotread">2 not read</a>`)
 	})
 }

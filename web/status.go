@@ -16,9 +16,13 @@ var statusFuncs = template.FuncMap{
 	"time":    formatTime,
 	"age":     formatAge,
 	"class":   statusClass,
+	"old":     func(read, now time.Time) bool { return now.Sub(read) > oldAge },
 	"runbook": statusRunbook,
 	"row":     func(d bunq.DeviceServer, now time.Time) deviceServerRow { return deviceServerRow{d, now} },
 }
+
+// oldAge is when nobody should take a reading for the present any more: no scrape interval is that long.
+const oldAge = 15 * time.Minute
 
 // accountView is one account as the page shows it.
 type accountView struct {
