@@ -1,7 +1,6 @@
 package bunqtest_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -36,15 +35,20 @@ func TestDemoHasEveryStatusAndOneDeviceServerThatNobodyWatches(t *testing.T) {
 	}
 }
 
+// runDemo lets a demo live until the test ends.
+func runDemo(t *testing.T) *bunqtest.Demo {
+	t.Helper()
+	demo, err := bunqtest.NewDemo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go demo.Run(t.Context())
+	return demo
+}
+
 func TestDemoChangesAStatusEveryMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		demo, err := bunqtest.NewDemo()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go demo.Run(ctx)
+		demo := runDemo(t)
 		before := demo.DeviceServers()
 		for minute := range 5 {
 			time.Sleep(time.Minute)
@@ -66,19 +70,13 @@ func TestDemoChangesAStatusEveryMinute(t *testing.T) {
 
 func TestDemoIsInMaintenanceForOneMinuteInFifteen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		demo, err := bunqtest.NewDemo()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go demo.Run(ctx)
+		demo := runDemo(t)
 		time.Sleep(30 * time.Second)
 		var refused []int
 		for minute := range 31 {
 			w := httptest.NewRecorder()
 			asked := time.Now()
-			demo.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/device-server", nil))
+			demo.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/device-server", nil))
 			if w.Code == http.StatusServiceUnavailable {
 				refused = append(refused, minute)
 			}
