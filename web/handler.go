@@ -3,7 +3,6 @@ package web
 import (
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net/http"
 	"regexp"
 	"slices"
@@ -37,9 +36,8 @@ type Options struct {
 // Handler is the exporter's [http.Handler].
 type Handler struct {
 	Options
-	mux         *http.ServeMux
-	runbookHTML template.HTML
-	stopping    atomic.Bool
+	mux      *http.ServeMux
+	stopping atomic.Bool
 }
 
 // runbooksPath is that of the file in the repository: the alerts' links lead to either.
@@ -50,11 +48,7 @@ var pathPattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 
 // New returns the handler of all routes. An unusable telemetry path is an error.
 func New(options Options) (*Handler, error) {
-	runbookHTML, err := toHTML(options.Runbooks)
-	if err != nil {
-		return nil, err
-	}
-	h := &Handler{Options: options, mux: http.NewServeMux(), runbookHTML: runbookHTML}
+	h := &Handler{Options: options, mux: http.NewServeMux()}
 	usable := pathPattern.MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{
 		"GET /{$}":            h.landing,

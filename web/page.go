@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
-	"fmt"
 	"html/template"
 	"net/http"
 	"time"
@@ -60,16 +59,16 @@ func (h *Handler) landing(w http.ResponseWriter, _ *http.Request) {
 	h.show(w, landingPage, "Overview", nil)
 }
 
-func (h *Handler) runbooks(w http.ResponseWriter, _ *http.Request) {
-	h.show(w, runbookPage, "Runbooks", h.runbookHTML)
-}
+// markdown is for our own text, and no other: it is not cleaned.
+var markdown = goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
 
-// toHTML makes our own Markdown, and no other, into HTML, with an anchor for each heading.
-func toHTML(markdown []byte) (template.HTML, error) {
+// runbooks are made into a page when somebody asks: as a rule nobody does, and until then they should cost no memory.
+func (h *Handler) runbooks(w http.ResponseWriter, _ *http.Request) {
 	var text bytes.Buffer
-	converter := goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
-	if err := converter.Convert(markdown, &text); err != nil {
-		return "", fmt.Errorf("making the runbooks' page: %w", err)
+	if err := markdown.Convert(h.Runbooks, &text); err != nil {
+		_ = level.Error(h.Logger).Log("msg", "Cannot make the runbooks' page", "err", err)
+		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+		return
 	}
-	return template.HTML(text.String()), nil //nolint:gosec // our own file
+	h.show(w, runbookPage, "Runbooks", template.HTML(text.String())) //nolint:gosec // our own file
 }
