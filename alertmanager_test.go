@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -113,9 +112,33 @@ func page(status, summary string, labels map[string]string) notification {
 	return notification{"pager", status, []alert{a}}
 }
 
+// startAlerting runs a real Prometheus with the project's rules and a real Alertmanager with its routes, hurried, over an
+// exporter. Whoever is woken, or told in working hours, has the inbox.
+func startAlerting(t *testing.T, e *exporter) (woken *inbox, p *service) {
+	t.Helper()
+	woken = &inbox{}
+	webhook := httptest.NewServer(woken)
+	t.Cleanup(webhook.Close)
+
+	folder := t.TempDir()
+	routes := hurriedFile(t, folder, "alerts/alertmanager.yml", func(text string) string {
+		return regexp.MustCompile(`  - name: \w+`).ReplaceAllString(text, "$0\n    webhook_configs: [{url: \""+webhook.URL+"\"}]")
+	})
+	am := startService(t, tool(t, "prometheus-alertmanager", getAlertmanager), "--config.file="+routes, "--storage.path="+filepath.Join(folder, "alertmanager"), "--cluster.listen-address=")
+	rules := hurriedFile(t, folder, "alerts/bunq.rules.yml", func(text string) string { return text })
+	dayBefore(t, folder)
+	return woken, startPrometheus(t, folder, fmt.Sprintf(`
+global: {scrape_interval: 3s, scrape_timeout: 2s, evaluation_interval: 1s}
+rule_files: [%q]
+alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
+scrape_configs:
+  - job_name: exporters
+    static_configs: [{targets: [%q]}]
+`, rules, am.address, strings.TrimPrefix(e.url, "http://")))
+}
+
 func TestWhoeverIsWokenIsToldOnceAndToldWhenItIsOver(t *testing.T) {
 	t.Parallel()
-	promtool, alertmanager := tool(t, "promtool", getPrometheus), tool(t, "prometheus-alertmanager", getAlertmanager)
 	var dead atomic.Bool
 	api, baseURL := newAPI(t, func(api http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,26 +152,7 @@ func TestWhoeverIsWokenIsToldOnceAndToldWhenItIsOver(t *testing.T) {
 		api.AddDeviceServer(1, bunq.DeviceServer{ID: id, Created: time.Now(), Updated: time.Now(), Description: description, IP: "192.0.2.8", Status: bunq.StatusActive})
 	}
 	e := start(t, "--config.file="+writeConfig(t, t.TempDir(), baseURL, 4711, 4712, 4713, 4714))
-	woken := &inbox{}
-	webhook := httptest.NewServer(woken)
-	t.Cleanup(webhook.Close)
-
-	folder := t.TempDir()
-	routes := hurriedFile(t, folder, "alerts/alertmanager.yml", func(text string) string {
-		return regexp.MustCompile(`  - name: \w+`).ReplaceAllString(text, "$0\n    webhook_configs: [{url: \""+webhook.URL+"\"}]")
-	})
-	am := startService(t, alertmanager, "--config.file="+routes, "--storage.path="+filepath.Join(folder, "alertmanager"), "--cluster.listen-address=")
-	rules := hurriedFile(t, folder, "alerts/bunq.rules.yml", func(text string) string { return text })
-	dayBefore(t, folder, promtool)
-	p := startPrometheus(t, folder, fmt.Sprintf(`
-global: {scrape_interval: 3s, scrape_timeout: 2s, evaluation_interval: 1s}
-rule_files: [%q]
-alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
-scrape_configs:
-  - job_name: exporters
-    static_configs: [{targets: [%q]}]
-`, rules, am.address, strings.TrimPrefix(e.url, "http://")))
-
+	woken, p := startAlerting(t, e)
 	unexpected := page("firing", `Nobody expects device server 4720 on account company with address 192.0.2.8 ("whose is this?")`,
 		map[string]string{"alertname": "BunqUnexpectedDeviceServer", "id": "4720"})
 	blocked := func(status, id, description string) notification {
@@ -179,17 +183,15 @@ scrape_configs:
 }
 
 // dayBefore gives Prometheus recorded latencies from two hurried days before until now.
-func dayBefore(t *testing.T, folder, promtool string) {
+func dayBefore(t *testing.T, folder string) {
 	t.Helper()
 	const day = 24 * 60 * minute
 	var text strings.Builder
 	for ago := 2 * day; ago > time.Minute; ago -= 20 * time.Second {
 		_, _ = fmt.Fprintf(&text, "account:bunq_api_request_duration_seconds:median1h{account=\"company\"} 0.04 %d\n", time.Now().Add(-ago).Unix())
 	}
-	file := writeFile(t, folder, "day-before.prom", text.String()+"# EOF\n")
-	if said, err := exec.CommandContext(t.Context(), promtool, "tsdb", "create-blocks-from", "openmetrics", file, filepath.Join(folder, "data")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, said)
-	}
+	writeFile(t, folder, "day-before.prom", text.String()+"# EOF\n")
+	promtool(t, folder, "tsdb", "create-blocks-from", "openmetrics", "day-before.prom", "data")
 }
 
 // expectDataOnDashboards runs every query of the dashboards as Grafana would, with hurried times.

@@ -29,7 +29,7 @@ var (
 )
 
 func newPage(content string) *template.Template {
-	return template.Must(template.New("page.html").Funcs(statusFuncs).ParseFS(templates, "page.html", content))
+	return template.Must(template.New("page.html").Funcs(functions).ParseFS(templates, "page.html", content))
 }
 
 // policy allows the pages their own style and icon, and nothing else.
@@ -59,16 +59,16 @@ func (h *Handler) landing(w http.ResponseWriter, _ *http.Request) {
 	h.show(w, landingPage, "Overview", nil)
 }
 
-// markdown is for our own text, and no other: it is not cleaned.
-var markdown = goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
-
 // runbooks are made into a page when somebody asks: as a rule nobody does, and until then they should cost no memory.
 func (h *Handler) runbooks(w http.ResponseWriter, _ *http.Request) {
-	var text bytes.Buffer
-	if err := markdown.Convert(h.Runbooks, &text); err != nil {
-		_ = level.Error(h.Logger).Log("msg", "Cannot make the runbooks' page", "err", err)
-		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
-		return
-	}
-	h.show(w, runbookPage, "Runbooks", template.HTML(text.String())) //nolint:gosec // our own file
+	h.show(w, runbookPage, "Runbooks", h.Runbooks)
+}
+
+var markdownConverter = goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
+
+// formatMarkdown is for our own text, and no other: it is not cleaned.
+func formatMarkdown(text []byte) (template.HTML, error) {
+	var html bytes.Buffer
+	err := markdownConverter.Convert(text, &html)
+	return template.HTML(html.String()), err //nolint:gosec // our own file
 }

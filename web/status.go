@@ -12,13 +12,15 @@ import (
 	"bunq_exporter/collector"
 )
 
-var statusFuncs = template.FuncMap{
-	"time":    formatTime,
-	"age":     formatAge,
-	"class":   statusClass,
-	"old":     func(read, now time.Time) bool { return now.Sub(read) > oldAge },
-	"runbook": statusRunbook,
-	"row":     func(d bunq.DeviceServer, now time.Time) deviceServerRow { return deviceServerRow{d, now} },
+// functions are what the pages call.
+var functions = template.FuncMap{
+	"markdown": formatMarkdown,
+	"time":     formatTime,
+	"age":      formatAge,
+	"class":    statusClass,
+	"old":      func(read, now time.Time) bool { return now.Sub(read) > oldAge },
+	"runbook":  statusRunbook,
+	"row":      func(d bunq.DeviceServer, now time.Time) deviceServerRow { return deviceServerRow{d, now} },
 }
 
 // oldAge is when nobody should take a reading for the present any more: no scrape interval is that long.
