@@ -1,4 +1,4 @@
-# The build runs on the builder's own architecture and cross-compiles: Go needs no emulation for that.
+# Cross-compile on the architecture of the build machine, which needs no emulation.
 FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -9,7 +9,7 @@ ARG TARGETARCH
 ARG VERSION=""
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$VERSION" -o /bunq_exporter .
-# What a new volume over it starts as: a folder that only the exporter's user can read and write.
+# A new volume starts as a copy of this folder, which only the user of the exporter can read and write.
 RUN install -d -m 0700 /data
 
 FROM scratch
@@ -19,7 +19,7 @@ COPY --from=build --chown=65532:65532 /data /var/lib/bunq_exporter
 USER 65532:65532
 WORKDIR /var/lib/bunq_exporter
 VOLUME /var/lib/bunq_exporter
-# For --demo: the one folder that can be written when the root is read-only.
+# For --demo: the only writable folder if the root file system is read-only.
 ENV TMPDIR=/var/lib/bunq_exporter
 EXPOSE 10059
 ENTRYPOINT ["/bin/bunq_exporter"]

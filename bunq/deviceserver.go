@@ -1,19 +1,17 @@
 package bunq
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 )
 
-// Status is the status of a device server. bunq documents four and says of none what it means; a value outside them is
-// kept as it came.
+// Status is the status of a device server. bunq documents four values but not their meaning; other values are kept.
 type Status string
 
 // The statuses that bunq documents.
@@ -29,11 +27,11 @@ func Statuses() []Status {
 	return []Status{StatusActive, StatusBlocked, StatusNeedsConfirmation, StatusObsolete}
 }
 
-// DeviceServer is bunq's object of that name.
+// DeviceServer is bunq's object of that name. Its texts are bounded and printable.
 type DeviceServer struct {
 	ID          int64
-	Created     time.Time // UTC, to the microsecond; zero if bunq does not say
-	Updated     time.Time // likewise
+	Created     time.Time // UTC, to the microsecond; zero if unknown
+	Updated     time.Time // UTC, to the microsecond; zero if unknown
 	Description string
 	IP          string // the address that it was registered from
 	Status      Status
@@ -42,143 +40,135 @@ type DeviceServer struct {
 // timeLayout is bunq's format of times, which are UTC.
 const timeLayout = "2006-01-02 15:04:05.999999"
 
-// deviceServerPage is the body of both readings.
-type deviceServerPage struct {
+// deviceServers is the body of both reads.
+type deviceServers struct {
 	Response []struct {
-		DeviceServer *struct { // decoded at once: an UnmarshalJSON of its own would have each scanned three times
-			ID          int64   `json:"id"`
-			Created     *string `json:"created"`
-			Updated     *string `json:"updated"`
-			Description string  `json:"description"`
-			IP          string  `json:"ip"`
-			Status      Status  `json:"status"`
+		DeviceServer *struct {
+			ID          int64  `json:"id"`
+			Created     string `json:"created"`
+			Updated     string `json:"updated"`
+			Description string `json:"description"`
+			IP          string `json:"ip"`
+			Status      string `json:"status"`
 		}
 	}
-	Pagination struct {
-		OlderURL *string `json:"older_url"`
-	}
+	Pagination json.RawMessage
 }
 
-// decode returns the device servers of a body.
-func (p *deviceServerPage) decode(body []byte) ([]DeviceServer, error) {
-	err := json.Unmarshal(body, p)
-	var mistyped *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &mistyped):
-		return nil, fmt.Errorf("the answer's %s is a JSON %s, which is not what bunq documents", cmp.Or(mistyped.Field, "body"), mistyped.Value)
-	case err != nil:
-		return nil, fmt.Errorf("the answer cannot be read: %w", err)
-	case p.Response == nil:
-		return nil, errors.New("the answer has no Response")
+// decode returns the device servers of a body. Objects without a usable id or status are left out and reported as
+// partial; times that cannot be read are zero.
+func (d *deviceServers) decode(body []byte) (read []DeviceServer, partial, err error) {
+	err = json.Unmarshal(body, d)
+	var mistyped *json.UnmarshalTypeError // everything else has been decoded
+	if err != nil && !errors.As(err, &mistyped) {
+		return nil, nil, fmt.Errorf("answer is not JSON: %w", err)
 	}
-	read := make([]DeviceServer, len(p.Response))
-	for i, object := range p.Response {
+	if d.Response == nil {
+		return nil, nil, errors.New("answer has no list of Response objects")
+	}
+	read = make([]DeviceServer, 0, len(d.Response))
+	for _, object := range d.Response {
 		raw := object.DeviceServer
-		switch {
-		case raw == nil:
-			return nil, errors.New("the answer has an object that is not a DeviceServer")
-		case raw.ID < 1 || raw.Status == "":
-			return nil, errors.New("the id or the status of a device server is missing")
+		if raw == nil || raw.ID < 1 || raw.Status == "" {
+			continue
 		}
-		created, err := parseTime(raw.Created)
-		if err != nil {
-			return nil, err
-		}
-		updated, err := parseTime(raw.Updated)
-		if err != nil {
-			return nil, err
-		}
-		read[i] = DeviceServer{raw.ID, created, updated, raw.Description, raw.IP, raw.Status}
+		read = append(read, DeviceServer{
+			raw.ID, parseTime(raw.Created), parseTime(raw.Updated), printable(raw.Description), printable(raw.IP),
+			Status(printable(raw.Status)),
+		})
 	}
-	return read, nil
+	if invalid := len(d.Response) - len(read); invalid > 0 {
+		partial = fmt.Errorf("%d of %d objects have no id or no status", invalid, len(d.Response))
+	}
+	return read, partial, nil
 }
 
-func parseTime(text *string) (time.Time, error) {
-	if text == nil {
-		return time.Time{}, nil
-	}
-	t, err := time.Parse(timeLayout, *text)
-	if err != nil {
-		return time.Time{}, errors.New("created or updated is not a time such as 2015-06-13 23:19:16.215235")
-	}
-	return t, nil
+// parseTime returns a time of bunq, zero if it cannot be read.
+func parseTime(text string) time.Time {
+	t, _ := time.Parse(timeLayout, text)
+	return t
 }
 
-// DeviceServer reads one device server. A device server that bunq does not know is an [Error] with [ReasonNotFound].
-func (c *Client) DeviceServer(ctx context.Context, id int64) (DeviceServer, error) {
-	return readOne(ctx, id, c.read)
-}
-
-func readOne(ctx context.Context, id int64, read func(context.Context, exchange) error) (found DeviceServer, err error) {
-	err = read(ctx, exchange{
-		Operation: ReadDeviceServer,
-		path:      "device-server/" + strconv.FormatInt(id, 10),
-		decode: func(body []byte) error {
-			read, err := new(deviceServerPage).decode(body)
+// DeviceServer reads one device server. One that is not on the account is an error with [ReasonNotFound].
+func (c *Client) DeviceServer(ctx context.Context, credentials Credentials, id int64) (DeviceServer, error) {
+	var found DeviceServer
+	err := c.do(ctx, request{
+		Operation: ReadDeviceServer, path: fmt.Sprintf("device-server/%d", id), credentials: credentials,
+		decode: func(body []byte) (partial, err error) {
+			read, _, err := new(deviceServers).decode(body)
 			if err == nil && (len(read) != 1 || read[0].ID != id) {
-				err = fmt.Errorf("the answer is not the one device server %d", id)
+				err = fmt.Errorf("answer is not device server %d", id)
 			}
 			if err == nil {
 				found = read[0]
 			}
-			return err
+			return nil, err
 		},
 	})
 	return found, err
 }
 
-// pageSize is the most device servers that bunq lists in one answer.
+// pageSize is the largest number of device servers that bunq lists in one answer.
 const pageSize = 200
 
 // Page is a part of the list of device servers, newest first.
 type Page struct {
 	DeviceServers []DeviceServer
-	Older         int64 // what the next page is asked for with; 0: there are no older ones
+	Last          bool // there are no older device servers
 }
 
-// DeviceServers lists up to 200 device servers of the account, newest first: those with ids below older, or, if that is 0,
-// the newest. It is one API call. bunq documents Older of an earlier page for older, and no other number.
-func (c *Client) DeviceServers(ctx context.Context, older int64) (Page, error) {
-	return readPage(ctx, older, c.read)
+// DeviceServers lists the device servers of the account, newest first, one API call for each page. The iteration ends
+// with the last page or the first error.
+func (c *Client) DeviceServers(ctx context.Context, credentials Credentials) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
+		for older := int64(0); ; {
+			page, next, err := c.page(ctx, credentials, older)
+			if !yield(page, err) || err != nil || page.Last {
+				return
+			}
+			older = next
+		}
+	}
 }
 
-func readPage(ctx context.Context, older int64, read func(context.Context, exchange) error) (page Page, err error) {
-	query := url.Values{"count": {strconv.Itoa(pageSize)}}
+// page reads the device servers below the id older, or the newest for 0. Next is what the following page begins
+// below.
+func (c *Client) page(ctx context.Context, credentials Credentials, older int64) (page Page, next int64, err error) {
+	path := fmt.Sprintf("device-server?count=%d", pageSize)
 	if older > 0 {
-		query.Set("older_id", strconv.FormatInt(older, 10))
+		path += fmt.Sprintf("&older_id=%d", older)
 	}
-	err = read(ctx, exchange{
-		Operation: ListDeviceServers,
-		path:      "device-server?" + query.Encode(),
-		decode:    func(body []byte) (err error) { page, err = decodePage(body, older); return err },
+	err = c.do(ctx, request{
+		Operation: ListDeviceServers, path: path, credentials: credentials,
+		decode: func(body []byte) (partial, err error) {
+			var list deviceServers
+			if page.DeviceServers, partial, err = list.decode(body); err == nil {
+				next, err = nextPage(list.Pagination, older)
+			}
+			page.Last = next == 0
+			return partial, err
+		},
 	})
-	if err != nil {
-		return Page{}, err
-	}
-	return page, nil
+	return page, next, err
 }
 
-func decodePage(body []byte, older int64) (Page, error) {
-	var answer deviceServerPage
-	listed, err := answer.decode(body)
-	if err != nil {
-		return Page{}, err
+// nextPage returns the older_id of older_url, 0 if there is none. Nothing else of the URL is used, so that no answer
+// can send the token elsewhere, and ids must decrease from page to page, or the list would never end.
+func nextPage(pagination json.RawMessage, older int64) (int64, error) {
+	var links struct {
+		OlderURL *string `json:"older_url"`
 	}
-	if i := slices.IndexFunc(listed, func(d DeviceServer) bool { return older > 0 && d.ID >= older }); i >= 0 {
-		return Page{}, fmt.Errorf("the answer has the device server %d, which is not below older_id", listed[i].ID)
-	}
-	next, err := nextOlder(answer.Pagination.OlderURL, older)
-	return Page{listed, next}, err
-}
-
-// nextOlder takes the older_id out of an older_url: only that, so that no answer can send the token elsewhere. Ids must
-// fall from page to page, or the list would never end.
-func nextOlder(olderURL *string, older int64) (int64, error) {
-	if olderURL == nil {
+	if text := string(pagination); text == "" || text == "[]" { // PHP's empty object
 		return 0, nil
 	}
-	invalid := errors.New("the answer's older_url has no older_id below that of its own page")
-	u, err := url.Parse(*olderURL)
+	invalid := errors.New("older_url has no older_id below that of its own page")
+	if json.Unmarshal(pagination, &links) != nil {
+		return 0, invalid
+	}
+	if links.OlderURL == nil {
+		return 0, nil
+	}
+	u, err := url.Parse(*links.OlderURL)
 	if err != nil {
 		return 0, invalid
 	}

@@ -1,7 +1,6 @@
-// Package bunq reads device servers from the bunq API.
+// Package bunq is a client of the bunq API, as far as it concerns device servers.
 //
-// It does what a program needs before it may read anything: it installs itself, registers one device server, opens
-// sessions and keeps all of it in an API context file of the layout that bunq's own SDKs use. Every answer is verified
-// against bunq's public key before it is parsed. The package knows nothing of metrics; [Config.Observe] tells a caller
-// of every API call.
+// Each method of [Client] makes one API call with the credentials it is given and returns a typed answer. The client
+// signs requests, verifies answers and keeps within bunq's rate limits. It reads no files, starts no goroutines, does
+// not retry and does not log in: that is the task of package session.
 package bunq

@@ -7,31 +7,33 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
-// Reason is the class of a failed API call.
+// Reason is the class of a failed API call. It is an error itself, so that errors.Is(err, bunq.ReasonTimeout) works.
 type Reason string
 
 // The reasons, a closed set.
 const (
-	ReasonTimeout      Reason = "timeout"      // no complete answer in the caller's time
+	ReasonTimeout      Reason = "timeout"      // no complete answer in time
 	ReasonNetwork      Reason = "network"      // no connection, or one that broke
-	ReasonRateLimited  Reason = "rate_limited" // 429, or a call whose turn within bunq's limits did not come in time
-	ReasonUnauthorized Reason = "unauthorized" // 401, 403: bunq does not take the token
-	ReasonCredentials  Reason = "credentials"  // bunq's catch-all 400: wrong API key, address or environment, or a blocked device server
+	ReasonRateLimited  Reason = "rate_limited" // 429, or not sent because the rate limit left no time for it
+	ReasonUnauthorized Reason = "unauthorized" // 401, 403: bunq rejects the token
+	ReasonCredentials  Reason = "credentials"  // the catch-all 400: API key, address or device server
 	ReasonNotFound     Reason = "not_found"    // 404
 	ReasonMaintenance  Reason = "maintenance"  // 491, 503
 	ReasonServer       Reason = "server"       // any other 5xx
 	ReasonClient       Reason = "client"       // any other 4xx
-	ReasonSignature    Reason = "signature"    // an answer's signature does not hold, or bunq says that ours does not
+	ReasonSignature    Reason = "signature"    // of the answer is invalid, or bunq rejects that of the request
 	ReasonMalformed    Reason = "malformed"    // an answer that is not what bunq documents
-	ReasonRedirect     Reason = "redirect"     // 3xx, never followed: the token must not travel
+	ReasonRedirect     Reason = "redirect"     // 3xx, never followed: it could carry the token to another host
 )
 
-// Reasons returns every reason, so that a counter for each can exist before its first error.
+// Reasons returns every reason.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonTimeout, ReasonNetwork, ReasonRateLimited, ReasonUnauthorized, ReasonCredentials, ReasonNotFound,
@@ -39,37 +41,45 @@ func Reasons() []Reason {
 	}
 }
 
+func (r Reason) Error() string { return string(r) }
+
 // Error is a failed API call. Its text holds no API key and no token.
 type Error struct {
 	Operation
 	Reason      Reason
 	StatusCode  int           // of HTTP; 0 without an answer
-	Description string        // bunq's own error_description, in English; may be empty
-	RequestID   string        // the UUID that was sent
+	Description string        // bunq's error_description, in English; may be empty
+	RequestID   string        // the UUID that was sent; empty if nothing was sent
 	ResponseID  string        // the UUID that bunq's support asks for; may be empty
-	RetryAfter  time.Duration // how long bunq wants to be left alone; 0 if it did not say
+	RetryAfter  time.Duration // how long to wait before the next call; 0 if unknown
 	Err         error         // the cause on this side; may be nil
 }
 
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", e.Operation, e.Reason)
+	text := fmt.Sprintf("%s: %s", e.Operation, e.Reason)
 	if e.StatusCode != 0 {
-		fmt.Fprintf(&b, ", HTTP status %d", e.StatusCode)
+		text += fmt.Sprintf(", HTTP status %d", e.StatusCode)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		text += ": " + e.Err.Error()
 	}
 	if e.Description != "" {
-		fmt.Fprintf(&b, ": bunq says %q", e.Description)
+		text += fmt.Sprintf(": %q", e.Description)
 	}
 	if e.ResponseID != "" {
-		fmt.Fprintf(&b, " (response id %s)", e.ResponseID)
+		text += fmt.Sprintf(" (response id %s)", e.ResponseID)
 	}
-	return b.String()
+	return text
 }
 
+// Unwrap returns the cause on this side.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether the target is the error's [Reason].
+func (e *Error) Is(target error) bool {
+	reason, ok := target.(Reason) //nolint:errorlint // target is what the caller compares with, not a chain
+	return ok && reason == e.Reason
+}
 
 // ReasonOf returns the reason of an API error anywhere in err's tree, or "" if there is none.
 func ReasonOf(err error) Reason {
@@ -80,20 +90,19 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// unsent reports whether a call never left, since there was no connection.
-func unsent(err error) bool {
+// NotSent reports whether err is a call that certainly did not reach bunq.
+func NotSent(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.RequestID == "" || notConnected(e.Err))
+}
+
+func notConnected(err error) bool {
 	var broken *net.OpError
 	return errors.As(err, &broken) && (broken.Op == "dial" || broken.Op == "proxyconnect")
 }
 
-// TurnedAway reports whether a call was not made because its turn within bunq's limits would have come too late.
-func TurnedAway(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason == ReasonRateLimited && e.StatusCode == 0
-}
-
 // transportError classifies what net/http returns in place of an answer.
-func transportError(err error) *Error {
+func transportError(err error) error {
 	var timeout net.Error
 	if errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout() {
 		return &Error{Reason: ReasonTimeout, Err: err}
@@ -101,22 +110,19 @@ func transportError(err error) *Error {
 	return &Error{Reason: ReasonNetwork, Err: err}
 }
 
-// statusError is the error that an answer outside 2xx stands for.
-func statusError(resp *http.Response, body []byte) *Error {
+// statusError returns the error that an answer outside 2xx stands for.
+func statusError(resp *http.Response, body []byte) error {
 	description := errorDescription(body)
-	return &Error{
-		Reason:      statusReason(resp.StatusCode, strings.ToLower(description)),
-		Description: description,
-		RetryAfter:  retryAfter(resp.Header.Get("Retry-After"), time.Now()),
-	}
+	reason := statusReason(resp.StatusCode, strings.ToLower(description))
+	return &Error{Reason: reason, Description: description, RetryAfter: retryAfter(resp.Header)}
 }
 
-// statusReason maps a status code and bunq's words, in lower case, to a reason.
-func statusReason(code int, words string) Reason {
+// statusReason maps a status code and a description in lower case to a reason.
+func statusReason(code int, description string) Reason {
 	switch {
-	case strings.Contains(words, "user credentials are incorrect"):
+	case strings.Contains(description, "user credentials are incorrect"):
 		return ReasonCredentials
-	case code == 466, strings.Contains(words, "request signature is"):
+	case code == 466, strings.Contains(description, "request signature is"):
 		return ReasonSignature
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return ReasonUnauthorized
@@ -133,43 +139,72 @@ func statusReason(code int, words string) Reason {
 	case code >= 300:
 		return ReasonRedirect
 	}
-	return ReasonMalformed // 1xx: net/http hands none of them on
+	return ReasonMalformed // 1xx is not an answer
 }
 
-// maxWords bounds, in bytes, what is kept of bunq's words: they end in logs.
-const maxWords = 500
-
-// cut bounds bunq's words. It comes after redact, which would not know half a secret.
-func cut(words string) string {
-	return strings.ToValidUTF8(words[:min(len(words), maxWords)], "")
-}
-
-// errorDescription returns the first error_description of an error body, or "" where there is none: bunq sends empty
-// arrays, and HTML in maintenance.
+// errorDescription returns the error_description of an error body, or "" if there is none: bunq sends empty
+// arrays, and HTML during maintenance.
 func errorDescription(body []byte) string {
 	var envelope struct {
 		Error []struct {
 			Description string `json:"error_description"`
 		}
 	}
-	if json.Unmarshal(body, &envelope) != nil {
+	if json.Unmarshal(body, &envelope) != nil || len(envelope.Error) == 0 {
 		return ""
 	}
-	for _, e := range envelope.Error {
-		if e.Description != "" {
-			return e.Description
-		}
+	return envelope.Error[0].Description
+}
+
+// maxRetryAfter bounds a Retry-After: an error of a gateway must not stop all accounts for hours.
+const maxRetryAfter = 5 * time.Minute
+
+// retryAfter reads a Retry-After header in seconds, up to maxRetryAfter. bunq does not document the header.
+func retryAfter(header http.Header) time.Duration {
+	seconds, _ := strconv.ParseUint(header.Get("Retry-After"), 10, 31)
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+}
+
+// Rejected reports whether bunq rejected the credentials of a read: with 401, 403 or the catch-all 400.
+func Rejected(err error) bool {
+	reason := ReasonOf(err)
+	return reason == ReasonUnauthorized || reason == ReasonCredentials
+}
+
+// Summary returns the text of an error without what differs from call to call.
+func Summary(err error) string {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return fmt.Sprint(e.Operation, e.Reason, e.StatusCode, e.Description)
+	case err != nil:
+		return err.Error()
 	}
 	return ""
 }
 
-// retryAfter reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3). What is neither counts as nothing.
-func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+// maxText bounds text from bunq, in bytes: it ends up in logs, labels and pages.
+const maxText = 300
+
+// printable returns text from outside without anything that a terminal, a log or a page would interpret, and bounded.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // nor valid
+			return '\uFFFD'
+		}
+		return r
+	}, text[:min(len(text), maxText)])
+}
+
+// token matches what may be a token or an API key of bunq.
+var token = regexp.MustCompile(`[0-9A-Za-z_]{32,}`)
+
+// redact removes secrets from the text of an error, in case bunq or net/http quotes one.
+func redact(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
 	}
-	if date, err := http.ParseTime(value); err == nil && date.After(now) {
-		return date.Sub(now)
-	}
-	return 0
+	return token.ReplaceAllString(text, "[redacted]")
 }

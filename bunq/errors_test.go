@@ -1,180 +1,204 @@
 package bunq_test
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/google/uuid"
 
 	"bunq_exporter/bunq"
 )
 
-const responseID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
-
-// failing answers as bunq does outside 2xx, unsigned.
-func failing(status int, header map[string]string, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Bunq-Client-Response-Id", responseID)
-		for name, value := range header {
-			w.Header().Set(name, value)
+func TestErrorOfStatus(t *testing.T) {
+	for want, body := range answers("errors") {
+		parts := strings.Split(want, "/")
+		status, _ := strconv.Atoi(parts[0])
+		client, calls := newClient(t, unsigned(status, "Location", "/v1/device-server/8", body))
+		err := read(t.Context(), client)
+		e := &bunq.Error{
+			Operation: bunq.ReadDeviceServer, Reason: bunq.Reason(parts[1]), StatusCode: status, ResponseID: responseID,
+			Description: strings.ReplaceAll(parts[2], "_", " "), RequestID: (*calls)[0].RequestID,
 		}
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
+		if diff := cmp.Diff(e, apiError(t, err)); diff != "" || len(*calls) != 1 || (*calls)[0].Err != apiError(t, err) {
+			t.Errorf("%d %s: the calls are %+v; error, -want +got:\n%s", status, body, *calls, diff)
+		}
+		rejected := slices.Contains([]bunq.Reason{bunq.ReasonUnauthorized, bunq.ReasonCredentials}, e.Reason)
+		if expectReason(t, err, e.Reason); bunq.Rejected(err) != rejected || bunq.NotSent(err) {
+			t.Errorf("%v: rejected %v, not sent %v", err, bunq.Rejected(err), bunq.NotSent(err))
+		}
 	}
 }
 
-func describe(description string) string {
-	return fmt.Sprintf(`{"Error":[{"error_description":%q,"error_description_translated":"x"}]}`, description)
-}
-
-func TestErrorSaysWhatBunqAnswered(t *testing.T) {
-	t.Parallel()
-	const (
-		html     = "<html><body>Down for maintenance</body></html>"
-		tooMany  = "Too many requests. You can do a maximum of 3 calls per 3 second to this endpoint."
-		refused  = "User credentials are incorrect. Incorrect API key or IP address."
-		unsigned = "For this operation a request signature is required. Please add a X-Bunq-Client-Signature header."
-	)
-	for _, test := range []struct {
-		name   string
-		status int
-		header map[string]string
-		body   string
-		want   bunq.Error
-	}{
-		{"session closed", 401, nil, describe("Insufficient authorisation."), bunq.Error{Reason: bunq.ReasonUnauthorized, Description: "Insufficient authorisation."}},
-		{"token unknown", 403, nil, describe("Insufficient authentication."), bunq.Error{Reason: bunq.ReasonUnauthorized, Description: "Insufficient authentication."}},
-		{"not there", 404, nil, describe("DeviceServer not found."), bunq.Error{Reason: bunq.ReasonNotFound, Description: "DeviceServer not found."}},
-		{"too fast", 429, nil, describe(tooMany), bunq.Error{Reason: bunq.ReasonRateLimited, Description: tooMany}},
-		{"too fast, with a time to wait", 429, map[string]string{"Retry-After": "30"}, describe(tooMany), bunq.Error{Reason: bunq.ReasonRateLimited, Description: tooMany, RetryAfter: 30 * time.Second}},
-		{"not signed", 466, nil, describe(unsigned), bunq.Error{Reason: bunq.ReasonSignature, Description: unsigned}},
-		{"not signed, without a word", 466, nil, "", bunq.Error{Reason: bunq.ReasonSignature}},
-		{"wrongly signed", 400, nil, describe("The request signature is invalid."), bunq.Error{Reason: bunq.ReasonSignature, Description: "The request signature is invalid."}},
-		{"credentials", 400, nil, describe(refused), bunq.Error{Reason: bunq.ReasonCredentials, Description: refused}},
-		{"credentials, in other letters", 400, nil, describe(strings.ToUpper(refused)), bunq.Error{Reason: bunq.ReasonCredentials, Description: strings.ToUpper(refused)}},
-		{"credentials, after an object without words", 400, nil, `{"Error":[{},` + describe(refused)[len(`{"Error":[`):], bunq.Error{Reason: bunq.ReasonCredentials, Description: refused}},
-		{"another 400", 400, nil, describe("The pagination is invalid."), bunq.Error{Reason: bunq.ReasonClient, Description: "The pagination is invalid."}},
-		{"another 4xx", 418, nil, "", bunq.Error{Reason: bunq.ReasonClient}},
-		{"maintenance page", 491, nil, html, bunq.Error{Reason: bunq.ReasonMaintenance}},
-		{"maintenance", 503, map[string]string{"Retry-After": "120"}, html, bunq.Error{Reason: bunq.ReasonMaintenance, RetryAfter: 2 * time.Minute}},
-		{"bunq's fault", 500, nil, describe("Internal server error."), bunq.Error{Reason: bunq.ReasonServer, Description: "Internal server error."}},
-		{"bad gateway page", 502, nil, html, bunq.Error{Reason: bunq.ReasonServer}},
-		{"no cause given", 400, nil, `{"Error":[]}`, bunq.Error{Reason: bunq.ReasonClient}},
-		{"error of another kind", 400, nil, `{"Error":"no"}`, bunq.Error{Reason: bunq.ReasonClient}},
-		{"description of another kind", 400, nil, `{"Error":[{"error_description":7}]}`, bunq.Error{Reason: bunq.ReasonClient}},
-		{"not UTF-8", 400, nil, "{\"Error\":[{\"error_description\":\"caf\xe9\"}]}", bunq.Error{Reason: bunq.ReasonClient, Description: "caf\ufffd"}},
-		{"very long", 400, nil, describe("x" + strings.Repeat("é", 10_000)), bunq.Error{Reason: bunq.ReasonClient, Description: "x" + strings.Repeat("é", 249)}},
-		{"more keys", 400, nil, `{"Error":[{"error_code":7,"error_description":"No."}],"Meta":null}`, bunq.Error{Reason: bunq.ReasonClient, Description: "No."}},
-		{"redirect", 308, map[string]string{"Location": "https://attacker.example/"}, "", bunq.Error{Reason: bunq.ReasonRedirect}},
-		{"redirect to nowhere", 302, map[string]string{"Location": "http://[::1/secret"}, "", bunq.Error{Reason: bunq.ReasonRedirect}},
-		{"not modified", 304, nil, "", bunq.Error{Reason: bunq.ReasonRedirect}},
+func TestErrorHeaders(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"": 0, "-1": 0, "soon": 0, "1.5": 0, "30": 30 * time.Second, "301": 5 * time.Minute, "9999999999": 5 * time.Minute,
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			config, told := readerConfig(t, failing(test.status, test.header, test.body)), &recorder{}
-			config.Observe = told.observe
-			_, err := newClient(t, config).DeviceServer(t.Context(), 7)
-			want := test.want
-			want.Operation, want.StatusCode, want.ResponseID = bunq.ReadDeviceServer, test.status, responseID
-			got := apiError(t, err)
-			if diff := cmp.Diff(&want, got, cmpopts.IgnoreFields(bunq.Error{}, "RequestID")); diff != "" {
-				t.Errorf("error, -want +got:\n%s", diff)
-			}
-			if uuid.Validate(got.RequestID) != nil {
-				t.Errorf("the request id is %q", got.RequestID)
-			}
-			if len(told.calls) != 1 || told.calls[0].Err != got {
-				t.Errorf("the observer is told %+v, want the error that is returned", told.calls)
-			}
-		})
-	}
-}
-
-func TestErrorTextIsOneLineForPeople(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		err  bunq.Error
-		want string
-	}{
-		{
-			bunq.Error{Operation: bunq.ReadDeviceServer, Reason: bunq.ReasonNotFound, StatusCode: 404, Description: "Device \"server\"\nnot found.", ResponseID: responseID, RequestID: "x"},
-			`GET device-server/{id}: not_found, HTTP status 404: bunq says "Device \"server\"\nnot found." (response id ` + responseID + `)`,
-		},
-		{bunq.Error{Operation: bunq.ListDeviceServers, Reason: bunq.ReasonMaintenance, StatusCode: 503}, "GET device-server: maintenance, HTTP status 503"},
-		{bunq.Error{Operation: bunq.CreateInstallation, Reason: bunq.ReasonNetwork, Err: io.ErrUnexpectedEOF}, "POST installation: network: unexpected EOF"},
-	} {
-		if got := test.err.Error(); got != test.want {
-			t.Errorf("the text is %s, want %s", got, test.want)
+		client, _ := newClient(t, unsigned(http.StatusServiceUnavailable, "Retry-After", value, ""))
+		if got := apiError(t, read(t.Context(), client)).RetryAfter; got != want {
+			t.Errorf("Retry-After: %s is %s, want %s", value, got, want)
 		}
-		if err := errors.Unwrap(&test.err); err != test.err.Err { //nolint:errorlint // the very cause
-			t.Errorf("the cause is %v, want %v", err, test.err.Err)
+	}
+	for _, id := range []string{"x" + responseID, token[:36]} {
+		client, calls := newClient(t, unsigned(http.StatusNotFound, "X-Bunq-Client-Response-Id", id, ""))
+		if got := apiError(t, read(t.Context(), client)).ResponseID; got != "" || (*calls)[0].ResponseID != "" {
+			t.Errorf("the response id is %q", got)
 		}
 	}
 }
 
-func TestRetryAfterIsReadInSecondsAndAsADate(t *testing.T) {
-	t.Parallel()
-	bank() // outside of the bubble
-	synctest.Test(t, func(t *testing.T) {
-		for value, want := range map[string]time.Duration{
-			"30": 30 * time.Second, "0": 0, "-1": 0, "soon": 0, "1.5": 0, "99999999999999999999": 0, "": 0,
-			time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat):  90 * time.Second,
-			time.Now().Add(-90 * time.Second).UTC().Format(http.TimeFormat): 0,
-			"Saturday, 01-Jan-00 00:01:00 GMT":                              time.Minute,
+func TestErrorText(t *testing.T) {
+	e := &bunq.Error{
+		Operation: bunq.ReadDeviceServer, Reason: bunq.ReasonNotFound, StatusCode: 404, Description: `Not "it".`,
+		ResponseID: responseID, Err: io.EOF,
+	}
+	const want = `GET device-server/{id}: not_found, HTTP status 404: EOF: "Not \"it\"." (response id ` + responseID + `)`
+	err := fmt.Errorf("reading: %w", e)
+	if e.Error() != want || bunq.Summary(err) != bunq.Summary(&bunq.Error{Operation: e.Operation, Reason: e.Reason,
+		StatusCode: e.StatusCode, Description: e.Description}) {
+		t.Errorf("the text is %s, want %s; the summary is %s", e, want, bunq.Summary(err))
+	}
+	if !errors.Is(err, bunq.ReasonNotFound) || errors.Is(err, bunq.ReasonServer) || !errors.Is(err, io.EOF) {
+		t.Errorf("%v is of another reason or cause", err)
+	}
+	if bunq.ReasonOf(io.EOF) != "" || bunq.Summary(nil) != "" || bunq.Summary(io.EOF) != "EOF" || bunq.NotSent(io.EOF) {
+		t.Error("io.EOF is an error of the API")
+	}
+}
+
+func TestClosedSets(t *testing.T) {
+	const want = "[POST installation POST device-server POST session-server GET device-server GET device-server/{id}] " +
+		"[ACTIVE BLOCKED NEEDS_CONFIRMATION OBSOLETE] " +
+		"[timeout network rate_limited unauthorized credentials not_found maintenance server client signature malformed " +
+		"redirect]"
+	if got := fmt.Sprint(operations, bunq.Statuses(), bunq.Reasons()); got != want {
+		t.Errorf("operations, statuses and reasons are %s", got)
+	}
+	p, s := bunq.Production, bunq.Sandbox
+	if !s.Accepts(apiKey) || p.Accepts(apiKey) || s.Accepts(token) || !p.Accepts(token) {
+		t.Error("a key is accepted in another environment")
+	}
+}
+
+// No secret reaches a log, whatever bunq quotes and wherever the bound of the text is.
+func TestErrorHidesSecrets(t *testing.T) {
+	for _, before := range []int{0, 240, 280, 299} {
+		quoted := strings.Repeat("x", before) + token + " " + apiKey
+		for _, api := range []http.Handler{
+			unsigned(http.StatusBadRequest, "X-Bunq-Warning", quoted, `{"Error":[{"error_description":"`+quoted+`"}]}`),
+			signed(http.StatusOK, `{"Response":"`+quoted+`"}`),
+			signed(http.StatusOK, `{"Response":[{"Token":{"token":["`+quoted+`"]}},{"DeviceServer":{"id":"`+quoted+`"}}]}`),
+			signed(http.StatusOK, quoted),
 		} {
-			client := newClient(t, readerConfig(t, failing(429, map[string]string{"Retry-After": value}, "")))
-			_, err := list(t.Context(), client)
-			if got := apiError(t, err).RetryAfter; got != want {
-				t.Errorf("Retry-After: %s is %s, want %s", value, got, want)
+			for _, operation := range operations[1:] {
+				client, calls := newClient(t, api)
+				err := makers[operation](t.Context(), client)
+				text := fmt.Sprint(err, bunq.Summary(err), (*calls)[0].Err, (*calls)[0].Warning)
+				if strings.Contains(text, token[:20]) || operation.Method == "POST" && strings.Contains(text, apiKey[:12]) {
+					t.Errorf("%s: %s", operation, text)
+				}
 			}
 		}
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	transport := bunq.NewTransport()
+	defer transport.CloseIdleConnections()
+	plain := (*httptest.Server).Start
+	older := func(s *httptest.Server) {
+		s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+		s.StartTLS()
+	}
+	for name, test := range map[string]struct {
+		start   func(*httptest.Server)
+		answer  http.HandlerFunc
+		want    string // in the error
+		notSent bool
+	}{
+		"TLS 1.1":             {older, nil, "protocol version", false},
+		"unknown certificate": {(*httptest.Server).StartTLS, nil, "certificate", false},
+		"no listener":         {func(s *httptest.Server) { s.Start(); s.Close() }, nil, "connection refused", true},
+		"closed": {plain, func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		}, "network: EOF", false},
+		"header that net/http quotes": {plain, func(w http.ResponseWriter, r *http.Request) {
+			connection, _, _ := http.NewResponseController(w).Hijack()
+			_, _ = fmt.Fprintf(connection, "HTTP/1.1 200 OK\r\nI saw %s\r\n\r\n", r.Header["X-Bunq-Client-Authentication"])
+			_ = connection.Close()
+		}, "I saw [[redacted]]", false},
+		"cut off": {plain, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, `{"Response":[`)
+		}, "network, HTTP status 200: unexpected EOF", false},
+	} {
+		server := httptest.NewUnstartedServer(test.answer)
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		test.start(server)
+		client, _ := connect(t, bunq.Config{BaseURL: server.URL + "/v1", Transport: transport})
+		err := read(t.Context(), client)
+		server.Close()
+		expectReason(t, err, bunq.ReasonNetwork)
+		if !strings.Contains(err.Error(), test.want) || bunq.NotSent(err) != test.notSent {
+			t.Errorf("%s: the error is %v (not sent: %v), want %q", name, err, bunq.NotSent(err), test.want)
+		}
+	}
+}
+
+// endless returns a transport whose answers begin with a status, if it is not 0, and do not end.
+func endless(status int) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if status == 0 {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		body, writer := io.Pipe()
+		context.AfterFunc(r.Context(), func() { _ = writer.CloseWithError(r.Context().Err()) })
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: body, Request: r}, nil
 	})
 }
 
-func TestResponseIDThatIsNoUUIDIsDropped(t *testing.T) {
-	t.Parallel()
-	for sent, want := range map[string]string{
-		responseID: responseID, strings.ToUpper(responseID): strings.ToUpper(responseID), "": "", "7": "",
-		"{" + responseID + "}": "", "urn:uuid:" + responseID: "", strings.ReplaceAll(responseID, "-", ""): "",
-		`"onclick="alert(1)" xxxxxxxxxxxxxxxxx`: "", strings.Repeat("x", 36): "",
+func TestTimeouts(t *testing.T) {
+	for name, test := range map[string]struct {
+		status    int // of an answer without an end
+		operation bunq.Operation
+		timeout   time.Duration // of the caller; 0 cancels after 4 s
+		want      time.Duration
+		reason    bunq.Reason
+	}{
+		"read":                {0, bunq.ListDeviceServers, time.Hour, 10 * time.Second, bunq.ReasonTimeout},
+		"POST":                {0, bunq.CreateSessionServer, time.Hour, 30 * time.Second, bunq.ReasonTimeout},
+		"deadline":            {0, bunq.ReadDeviceServer, 5 * time.Second, 5 * time.Second, bunq.ReasonTimeout},
+		"canceled":            {0, bunq.ReadDeviceServer, 0, 4 * time.Second, bunq.ReasonTimeout},
+		"body":                {http.StatusOK, bunq.ReadDeviceServer, time.Hour, 10 * time.Second, bunq.ReasonTimeout},
+		"body of an error":    {http.StatusTeapot, bunq.ReadDeviceServer, time.Hour, 10 * time.Second, bunq.ReasonClient},
+		"switching protocols": {http.StatusSwitchingProtocols, bunq.ReadDeviceServer, time.Hour, 0, bunq.ReasonMalformed},
 	} {
-		config, told := readerConfig(t, failing(404, map[string]string{"X-Bunq-Client-Response-Id": sent}, "")), &recorder{}
-		config.Observe = told.observe
-		_, err := list(t.Context(), newClient(t, config))
-		if got := apiError(t, err).ResponseID; got != want || told.calls[0].ResponseID != want {
-			t.Errorf("for %q the error has %q and the call %q, want %q", sent, got, told.calls[0].ResponseID, want)
-		}
-	}
-}
-
-func TestRedirectIsNotFollowed(t *testing.T) {
-	t.Parallel()
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		api := count(failing(status, map[string]string{"Location": "/v1/device-server/8"}, ""))
-		_, err := newClient(t, readerConfig(t, api)).DeviceServer(t.Context(), 7)
-		expectReason(t, err, bunq.ReasonRedirect)
-		requests, _ := api.seen("")
-		if diff := cmp.Diff([]string{"GET /v1/device-server/7"}, requests); diff != "" {
-			t.Errorf("%d: requests, -want +sent:\n%s", status, diff)
-		}
-	}
-}
-
-func TestReasonsAreTheClosedSetOfTheContract(t *testing.T) {
-	t.Parallel()
-	want := []bunq.Reason{
-		"timeout", "network", "rate_limited", "unauthorized", "credentials", "not_found", "maintenance", "server", "client",
-		"signature", "malformed", "redirect",
-	}
-	if diff := cmp.Diff(want, bunq.Reasons()); diff != "" {
-		t.Error(diff)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, calls := connect(t, bunq.Config{Transport: endless(test.status)})
+				ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
+				if test.timeout == 0 {
+					ctx, cancel = context.WithCancel(t.Context())
+					time.AfterFunc(4*time.Second, cancel)
+				}
+				defer cancel()
+				err := makers[test.operation](ctx, client)
+				if expectReason(t, err, test.reason); (*calls)[0].Duration != test.want || bunq.NotSent(err) {
+					t.Errorf("it took %s, want %s: %v", (*calls)[0].Duration, test.want, err)
+				}
+			})
+		})
 	}
 }

@@ -2,165 +2,174 @@ package bunq
 
 import (
 	"context"
+	"crypto/rsa"
+	"encoding/json"
 	"errors"
-	"fmt"
-	"sync/atomic"
+	"regexp"
 	"time"
 )
 
-// sessionLeeway is how long before its end a session is renewed: the SDKs do it when 30 s or less are left.
-const sessionLeeway = 30 * time.Second
-
-// Login is what a client knows of its own standing with bunq.
-type Login struct {
-	State           LoginState
-	Explanation     string    // of the state: what is known of its cause, and what to do
-	Err             error     // what the state follows from; nil where nothing failed
-	DeviceServerID  int64     // of the client's own device server; 0 before it is registered, or if an SDK registered it
-	SessionExpiry   time.Time // when the session ends; zero without one
-	SessionRenewals int       // sessions that this client opened in place of an earlier one
-	Unsaved         error     // why the context file is behind what is in use; nil if it is not
+// Installation is the answer to POST /installation.
+type Installation struct {
+	Token     string
+	ServerKey *rsa.PublicKey // verifies all further answers
+	Created   time.Time      // by bunq's clock
 }
 
-// Login returns what is known now. It neither waits nor sends anything.
-func (c *Client) Login() Login {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	explained := explanations[c.standing.cause]
-	login := Login{
-		State: explained.state, Explanation: explained.sentence, Err: c.standing.err,
-		SessionRenewals: c.renewals, Unsaved: c.unsaved,
-	}
-	if c.context != nil {
-		login.DeviceServerID = c.context.deviceServerID
-		if explained.state == LoginOK {
-			login.SessionExpiry = c.context.session.expiry
+// CreateInstallation makes an installation for a public key. The answer cannot be verified: the key comes with it.
+func (c *Client) CreateInstallation(ctx context.Context, key *rsa.PublicKey) (made Installation, err error) {
+	body := map[string]any{"client_public_key": EncodePublicKey(key)}
+	err = c.post(ctx, request{Operation: CreateInstallation, body: body}, func(answer *handshake) (err error) {
+		if made.Token, made.Created, err = answer.token(); err == nil {
+			made.ServerKey, err = ParsePublicKey(answer.ServerPublicKey.Key)
 		}
-	}
-	return login
-}
-
-// stands notes how the client stands with bunq.
-func (c *Client) stands(cause cause, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.standing = loginError{cause, err}
-}
-
-// open reports whether the context has a session that lasts for the time given.
-func (c *Client) open(known *apiContext, lasts time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return known.session.token != "" && known.session.token != c.closed && time.Until(known.session.expiry) > lasts
-}
-
-var errUnanswered = errors.New("bunq has not answered the login yet")
-
-func tooSoon(wait time.Duration) error {
-	return &Error{
-		Operation: CreateSessionServer, Reason: ReasonRateLimited, RetryAfter: wait,
-		Err: errors.New("bunq allows one login in 30 s, and the last one is not that long ago"),
-	}
-}
-
-// errNoKey says that there is no API key to log in with, which need not be wrong.
-var errNoKey = errors.New("there is no API key")
-
-// authenticate returns a context with a session, after whatever is still missing of the handshake.
-func (c *Client) authenticate(ctx context.Context, o Operation) (*apiContext, error) {
-	known, err := c.load()
-	if err != nil {
-		c.stands(ownTrouble, err)
-		return nil, err
-	}
-	key, err := c.apiKey(known)
-	if err == nil && key == "" {
-		if !c.installationReads(o) { // somebody may have put another file there
-			_, _ = c.reread()
-		}
-		return nil, errNoKey
-	}
-	if !c.open(known, sessionLeeway) {
-		return c.renew(ctx, known, o)
-	}
-	c.stands(sessionOpen, nil)
-	return known, nil
-}
-
-// renew returns a context with a new session, or with the one before, if that has not ended and no other can be had.
-func (c *Client) renew(ctx context.Context, known *apiContext, o Operation) (*apiContext, error) {
-	err := c.logIn(ctx, c.open(known, 0) || c.installationReads(o))
-	known = c.current()
-	if c.open(known, 0) {
-		c.stands(sessionOpen, nil)
-		return known, nil
-	}
-	if err == nil { // a session that has ended already
-		err = tooSoon(loginInterval)
-	}
-	// Without a key the reading tells; and where the scraper went away nothing is known.
-	if !errors.Is(err, errNoKey) && !errors.Is(err, context.Canceled) {
-		c.stands(explain(err).cause, err)
-	}
-	return nil, err
-}
-
-func (c *Client) apiKey(known *apiContext) (string, error) {
-	if c.config.APIKey != nil {
-		if key, err := c.config.APIKey(); err != nil || key != "" {
-			return key, err
-		}
-	}
-	return known.apiKey, nil
-}
-
-// logIn does what is missing of the handshake, or waits for whoever does it already. If there is another way of reading,
-// it waits for no more than half of ctx's time, and not at all for a login that somebody has waited for in vain.
-func (c *Client) logIn(ctx context.Context, otherwise bool) error {
-	if otherwise {
-		if c.waitedInVain() {
-			return errUnanswered
-		}
-		if deadline, ok := ctx.Deadline(); ok {
-			half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
-			defer cancel()
-			ctx = half
-		}
-	}
-	var own atomic.Bool              // whether the login under way is this call's
-	goesOn := make(chan struct{}, 1) // it does not end with ctx any more
-	done := c.logins.DoChan("", func() (any, error) {
-		own.Store(true)
-		c.setUnderWay(true)
-		defer c.setUnderWay(false)
-		return nil, c.handshake(ctx, func() { goesOn <- struct{}{} })
+		return err
 	})
-	select {
-	case result := <-done:
-		return result.Err
-	case <-ctx.Done():
+	return made, err
+}
+
+// Registration describes a device server to register.
+type Registration struct {
+	Description  string
+	APIKey       string
+	PermittedIPs []string // "*" is any address; none: the caller's address
+}
+
+// CreateDeviceServer registers a device server for the installation of the credentials, and returns its id. bunq
+// keeps each one for ever.
+func (c *Client) CreateDeviceServer(ctx context.Context, with Credentials, r Registration) (id int64, err error) {
+	body := map[string]any{"description": r.Description, "secret": r.APIKey}
+	if len(r.PermittedIPs) > 0 {
+		body["permitted_ips"] = r.PermittedIPs
 	}
-	if own.Load() {
-		select {
-		case result := <-done: // ended with ctx, and says with what
-			return result.Err
-		case <-goesOn:
+	call := request{Operation: CreateDeviceServer, credentials: with, body: body, secret: r.APIKey}
+	err = c.post(ctx, call, func(answer *handshake) error {
+		if id = answer.ID.ID; id < 1 {
+			return errors.New("answer has no id")
+		}
+		return nil
+	})
+	return id, err
+}
+
+// Session is the answer to POST /session-server.
+type Session struct {
+	Token   string
+	Timeout time.Duration // from the start of the session
+	User    User
+}
+
+// User is the user that a session belongs to.
+type User struct {
+	Kind string // UserPerson, UserCompany, UserApiKey or UserPaymentServiceProvider
+	ID   int64
+	JSON json.RawMessage // the object as bunq sent it: the SDKs store it
+}
+
+// CreateSession opens a session for the installation of the credentials. bunq allows one in 30 s for each address.
+func (c *Client) CreateSession(ctx context.Context, with Credentials, apiKey string) (opened Session, err error) {
+	body := map[string]any{"secret": apiKey}
+	call := request{Operation: CreateSessionServer, credentials: with, body: body, secret: apiKey}
+	err = c.post(ctx, call, func(answer *handshake) (err error) {
+		if opened.Token, _, err = answer.token(); err == nil {
+			opened.User, opened.Timeout, err = answer.user()
+		}
+		return err
+	})
+	return opened, err
+}
+
+// post makes one of the three calls that log in.
+func (c *Client) post(ctx context.Context, r request, use func(*handshake) error) error {
+	r.path = r.Endpoint
+	r.decode = func(body []byte) (partial, err error) {
+		var answer handshake
+		if err := answer.decode(body); err != nil {
+			return nil, err
+		}
+		return nil, use(&answer)
+	}
+	return c.do(ctx, r)
+}
+
+// users are the user objects that bunq may send, exactly one of them.
+type users struct {
+	UserPerson, UserCompany, UserApiKey, UserPaymentServiceProvider json.RawMessage //nolint:revive // bunq's name
+}
+
+// handshake is the Response array of the three calls that log in, its objects taken together.
+type handshake struct {
+	ID struct {
+		ID int64 `json:"id"`
+	} `json:"Id"`
+	Token struct {
+		Token   string `json:"token"`
+		Created string `json:"created"`
+	}
+	ServerPublicKey struct {
+		Key string `json:"server_public_key"`
+	}
+	users
+}
+
+// decode reads the objects by their keys. Its errors quote nothing of the answer, which may hold a token.
+func (h *handshake) decode(body []byte) error {
+	var envelope struct{ Response []json.RawMessage }
+	if json.Unmarshal(body, &envelope) != nil || len(envelope.Response) == 0 {
+		return errors.New(`answer is not a {"Response":[…]} with objects in it`)
+	}
+	for _, object := range envelope.Response {
+		if json.Unmarshal(object, h) != nil {
+			return errors.New("an object of the answer is not what bunq documents")
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.awaited = c.underWay && errors.Is(ctx.Err(), context.DeadlineExceeded)
-	return fmt.Errorf("%w: %w", errUnanswered, ctx.Err())
+	return nil
 }
 
-func (c *Client) waitedInVain() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.awaited
+// sendable matches tokens that can be sent in a header.
+var sendable = regexp.MustCompile(`^[!-~]+$`)
+
+func (h *handshake) token() (token string, created time.Time, err error) {
+	created = parseTime(h.Token.Created)
+	if !sendable.MatchString(h.Token.Token) || created.IsZero() {
+		err = errors.New("answer has no usable token with the time of its creation")
+	}
+	return h.Token.Token, created, err
 }
 
-func (c *Client) setUnderWay(now bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.underWay, c.awaited = now, false
+// maxSessionTimeout is longer than any auto-logout time of bunq.
+const maxSessionTimeout = 10 * 365 * 24 * time.Hour
+
+// user returns the user and its session_timeout. For OAuth, the timeout is that of the user that asked for access.
+func (h *handshake) user() (User, time.Duration, error) {
+	var object struct {
+		ID          int64 `json:"id"`
+		Timeout     int64 `json:"session_timeout"` // in seconds
+		RequestedBy users `json:"requested_by_user"`
+	}
+	kind, text := h.one()
+	err := json.Unmarshal(text, &object)
+	user := User{kind, object.ID, text}
+	if kind == "UserApiKey" && err == nil {
+		_, text := object.RequestedBy.one()
+		object.Timeout = 0
+		err = json.Unmarshal(text, &object)
+	}
+	timeout := time.Duration(object.Timeout) * time.Second
+	if err != nil || object.Timeout < 1 || object.Timeout > int64(maxSessionTimeout.Seconds()) {
+		return User{}, 0, errors.New("answer has no user with a session_timeout in seconds")
+	}
+	return user, timeout, nil
+}
+
+func (u users) one() (kind string, object json.RawMessage) {
+	for kind, object := range map[string]json.RawMessage{
+		"UserPerson": u.UserPerson, "UserCompany": u.UserCompany, "UserApiKey": u.UserApiKey,
+		"UserPaymentServiceProvider": u.UserPaymentServiceProvider,
+	} {
+		if len(object) > len("null") {
+			return kind, object
+		}
+	}
+	return "", nil
 }

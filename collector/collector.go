@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/session"
 )
 
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -18,63 +19,49 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	upDesc = newDesc("bunq_up",
-		"1 if bunq answered for this account's device servers in this scrape.")
+	upDesc             = newDesc("bunq_up", "Whether bunq answered for the device servers of the account in this scrape.")
 	scrapeDurationDesc = newDesc("bunq_scrape_duration_seconds",
-		"Time that reading this account's device servers took in this scrape.")
+		"Time it took to read the device servers of this account in this scrape.")
 	lastSuccessDesc = newDesc("bunq_last_success_timestamp_seconds",
-		"End of the last scrape in which bunq answered for this account's device servers, as Unix time; absent before the first.")
-	deviceServerUpDesc = newDesc("bunq_device_server_up",
-		"1 if this device server was read in this scrape.", "id")
-	statusDesc = newDesc("bunq_device_server_status",
-		"Field status of the device server: 1 for the one that it has, 0 for the others that bunq documents.", "id", "status")
+		"Unix time of the last scrape in which bunq answered for the device servers of this account.")
+	deviceServerUpDesc = newDesc("bunq_device_server_up", "Whether the device server was read in this scrape.", "id")
+	statusDesc         = newDesc("bunq_device_server_status",
+		"Whether the device server is in the given status (1) or not (0).", "id", "status")
 	infoDesc = newDesc("bunq_device_server_info",
-		"Fields description and ip of the device server; always 1.", "id", "description", "ip")
+		"Description of the device server and address that it was created from.", "id", "description", "ip")
 	createdDesc = newDesc("bunq_device_server_created_timestamp_seconds",
-		"Field created of the device server, as Unix time.", "id")
+		"Unix time of the creation of the device server.", "id")
 	updatedDesc = newDesc("bunq_device_server_updated_timestamp_seconds",
-		"Field updated of the device server, as Unix time.", "id")
+		"Unix time of the last update of the device server.", "id")
 	deviceServersDesc = newDesc("bunq_device_servers",
-		"Device servers on the account by field status, watched or not; absent where the list was not read to its end.", "status")
+		"Number of device servers on the account, watched or not.", "status")
 	unexpectedDesc = newDesc("bunq_unexpected_device_server_info",
-		"Fields description, ip and status of a device server that is on the account, but neither in the configuration nor the exporter's own; always 1.",
+		"Device server that is on the account, but neither configured nor the exporter's own.",
 		"id", "description", "ip", "status")
 	loginStateDesc = newDesc("bunq_login_state",
-		"How the exporter stands with bunq: 1 for the state that it is in, 0 for the others.", "state")
+		"Whether the login of the exporter is in the given state (1) or not (0).", "state")
 	sessionExpiryDesc = newDesc("bunq_session_expiry_timestamp_seconds",
-		"When the exporter's session ends, as Unix time: its start and field session_timeout of the user; absent without a session.")
+		"Unix time at which the session of the exporter ends.")
 	sessionRenewalsDesc = newDesc("bunq_session_renewals_total",
-		"Sessions that the exporter opened in place of an earlier one.")
+		"Number of sessions that the exporter opened in place of an earlier one.")
 )
-
-var descs = []*prometheus.Desc{
-	upDesc, scrapeDurationDesc, lastSuccessDesc, deviceServerUpDesc, statusDesc, infoDesc, createdDesc, updatedDesc,
-	deviceServersDesc, unexpectedDesc, loginStateDesc, sessionExpiryDesc, sessionRenewalsDesc,
-}
 
 // scrape collects accounts within one context.
 type scrape struct {
-	ctx      context.Context //nolint:containedctx // a scrape is as long-lived as its context, and Collect takes none
+	ctx      context.Context //nolint:containedctx // a scrape lives as long as its context, and Collect takes none
 	accounts []*Account
 }
 
 var _ prometheus.Collector = (*scrape)(nil)
 
-// Scrape returns a collector that reads the accounts, all at once, and ends with ctx: what was not read by then is
+// Scrape returns a collector that reads the accounts concurrently and ends with ctx: what was not read by then is
 // shown as such.
 func Scrape(ctx context.Context, accounts []*Account) prometheus.Collector {
 	return &scrape{ctx, accounts}
 }
 
-// Describe implements [prometheus.Collector].
-func (s *scrape) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range descs {
-		ch <- d
-	}
-	for _, a := range s.accounts {
-		a.calls.Describe(ch)
-	}
-}
+// Describe implements [prometheus.Collector]. It is empty: which series there are depends on bunq.
+func (s *scrape) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements [prometheus.Collector].
 func (s *scrape) Collect(ch chan<- prometheus.Metric) {
@@ -85,31 +72,56 @@ func (s *scrape) Collect(ch chan<- prometheus.Metric) {
 	wg.Wait()
 }
 
-func sendReading(ch chan<- prometheus.Metric, name string, r Reading, lastSuccess time.Time) {
-	account := label("account", name)
+func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
+	result := a.scrape(ctx)
+	account := label("account", a.name)
+	collectResult(ch, account, result)
+	sendTime(ch, lastSuccessDesc, a.lastAnswer(result), account)
+	collectLogin(ch, account, a.session.State())
+	a.calls.collect(ch)
+}
+
+func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result) {
 	send(ch, upDesc, number(r.Answered), account)
 	send(ch, scrapeDurationDesc, r.Duration.Seconds(), account)
-	sendTime(ch, lastSuccessDesc, lastSuccess, account)
 	for _, id := range r.Watched {
 		d, read := r.DeviceServers[id]
 		id := label("id", strconv.FormatInt(id, 10))
 		send(ch, deviceServerUpDesc, number(read), account, id)
 		if read {
-			sendDeviceServer(ch, account, id, d)
+			collectDeviceServer(ch, account, id, d)
 		}
 	}
 	for _, d := range r.Unexpected {
-		id := label("id", strconv.FormatInt(d.ID, 10))
-		send(ch, unexpectedDesc, 1, account, label("description", d.Description), id, label("ip", d.IP), label("status", string(d.Status)))
+		send(ch, unexpectedDesc, 1, account, label("description", d.Description), label("id", strconv.FormatInt(d.ID, 10)),
+			label("ip", d.IP), label("status", string(d.Status)))
+	}
+	if r.Counts == nil {
+		return
+	}
+	for _, status := range documented {
+		send(ch, deviceServersDesc, float64(r.Counts[status]), account, label("status", string(status)))
 	}
 	for status, count := range r.Counts {
-		send(ch, deviceServersDesc, float64(count), account, label("status", string(status)))
+		if !slices.Contains(documented, status) {
+			send(ch, deviceServersDesc, float64(count), account, label("status", string(status)))
+		}
 	}
 }
 
-func sendDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
+var documented = bunq.Statuses()
+
+// statusLabels are shared by the series of all device servers.
+var statusLabels = func() (labels []*dto.LabelPair) {
+	for _, status := range documented {
+		labels = append(labels, label("status", string(status)))
+	}
+	return labels
+}()
+
+func collectDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
 	for i, status := range documented {
-		send(ch, statusDesc, number(status == d.Status), account, id, documentedLabels[i])
+		send(ch, statusDesc, number(d.Status == status), account, id, statusLabels[i])
 	}
 	if !slices.Contains(documented, d.Status) {
 		send(ch, statusDesc, 1, account, id, label("status", string(d.Status)))
@@ -119,27 +131,16 @@ func sendDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d
 	sendTime(ch, updatedDesc, d.Updated, account, id)
 }
 
-// documented are the statuses that every device server has series for.
-var documented = bunq.Statuses()
-
-var documentedLabels = func() (labels []*dto.LabelPair) {
-	for _, status := range documented {
-		labels = append(labels, label("status", string(status)))
+func collectLogin(ch chan<- prometheus.Metric, account *dto.LabelPair, login session.State) {
+	for state := range session.Descriptions {
+		send(ch, loginStateDesc, number(state == login.Login), account, label("state", string(state)))
 	}
-	return labels
-}()
-
-func sendLogin(ch chan<- prometheus.Metric, name string, login bunq.Login) {
-	account := label("account", name)
-	for _, state := range bunq.LoginStates() {
-		send(ch, loginStateDesc, number(state == login.State), account, label("state", string(state)))
-	}
-	sendTime(ch, sessionExpiryDesc, login.SessionExpiry, account)
-	ch <- &series{sessionRenewalsDesc, prometheus.CounterValue, float64(login.SessionRenewals), []*dto.LabelPair{account}}
+	sendTime(ch, sessionExpiryDesc, login.Expiry, account)
+	ch <- &series{sessionRenewalsDesc, prometheus.CounterValue, float64(login.Renewals), []*dto.LabelPair{account}}
 }
 
-// sendTime sends a time to the microsecond, which is bunq's resolution and as exact as a float64 can be; a zero time is
-// one that is not known, and left out.
+// sendTime sends a time to the microsecond: bunq's resolution, and as exact as a float64 can be. A zero time is
+// unknown and left out.
 func sendTime(ch chan<- prometheus.Metric, desc *prometheus.Desc, t time.Time, labels ...*dto.LabelPair) {
 	if !t.IsZero() {
 		send(ch, desc, float64(t.UnixMicro())/1e6, labels...)
@@ -151,4 +152,37 @@ func number(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// series is one constant metric. Those of NewConstMetric hold copies of the labels, which the series of a device
+// server share here: with 200 device servers, the copies would be half of the memory of a scrape.
+type series struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	value  float64
+	labels []*dto.LabelPair // all of the desc's, by name
+}
+
+var _ prometheus.Metric = (*series)(nil)
+
+// Desc implements [prometheus.Metric].
+func (s *series) Desc() *prometheus.Desc { return s.desc }
+
+// Write implements [prometheus.Metric].
+func (s *series) Write(out *dto.Metric) error {
+	out.Label = s.labels
+	if s.kind == prometheus.CounterValue {
+		out.Counter = &dto.Counter{Value: &s.value}
+	} else {
+		out.Gauge = &dto.Gauge{Value: &s.value}
+	}
+	return nil
+}
+
+// label makes a label. Its value is valid UTF-8: texts of bunq are cleaned when they are decoded.
+func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+
+// send sends one constant gauge.
+func send(ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...*dto.LabelPair) {
+	ch <- &series{desc, prometheus.GaugeValue, value, labels}
 }

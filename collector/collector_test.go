@@ -2,18 +2,22 @@ package collector_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rsa"
 	"flag"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
@@ -22,31 +26,13 @@ import (
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
 	"bunq_exporter/collector"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 const apiKey = "sandbox_0123456789abcdef"
-
-// newAPI returns a simulated API with one user.
-func newAPI(t *testing.T, devices ...bunq.DeviceServer) *bunqtest.Server {
-	t.Helper()
-	return newAPIWith(t, bunqtest.Options{}, time.Hour, devices...)
-}
-
-func newAPIWith(t *testing.T, options bunqtest.Options, session time.Duration, devices ...bunq.DeviceServer) *bunqtest.Server {
-	t.Helper()
-	api, err := bunqtest.New(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: session})
-	for _, d := range devices {
-		api.AddDeviceServer(1, d)
-	}
-	return api
-}
 
 func device(id int64, status bunq.Status) bunq.DeviceServer {
 	created := time.Date(2015, 6, 13, 23, 19, 16, 215235000, time.UTC)
@@ -56,45 +42,92 @@ func device(id int64, status bunq.Status) bunq.DeviceServer {
 	}
 }
 
-// newAccount returns an account that watches the ids, and its log.
-func newAccount(t *testing.T, name string, api http.Handler, ids ...int64) (*collector.Account, *bytes.Buffer) {
-	t.Helper()
-	return newAccountIn(t, t.TempDir(), name, api, ids...)
+// account is an account and its log.
+type account struct {
+	*collector.Account
+	folder  string // of the context file
+	log     bytes.Buffer
+	logging chan struct{} // a test that fills it blocks the log
 }
 
-func newAccountIn(t *testing.T, folder, name string, api http.Handler, ids ...int64) (*collector.Account, *bytes.Buffer) {
-	t.Helper()
-	return newAccountOf(t, newConfig(folder, api), name, ids...)
+// Write implements [io.Writer].
+func (a *account) Write(line []byte) (int, error) {
+	a.logging <- struct{}{}
+	defer func() { <-a.logging }()
+	return a.log.Write(line)
 }
 
-func newConfig(folder string, api http.Handler) bunq.Config {
-	return bunq.Config{
+// logged returns the lines that were logged since the last call.
+func (a *account) logged() []string {
+	synctest.Wait()
+	defer a.log.Reset()
+	return slices.Collect(strings.Lines(a.log.String()))
+}
+
+// newAccount returns an account of a simulated API that keeps itself logged in, in a synctest bubble.
+func newAccount(t testing.TB, api http.Handler, ids ...int64) *account {
+	t.Helper()
+	a := idleAccount(t, "company", nil, api, ids...)
+	go a.Run(t.Context())
+	return a
+}
+
+// idleAccount returns an account that does not log in until it runs.
+func idleAccount(t testing.TB, name string, limiter *bunq.Limiter, api http.Handler, ids ...int64) *account {
+	t.Helper()
+	a := &account{folder: t.TempDir(), logging: make(chan struct{}, 1)}
+	a.Account = collector.NewAccount(name, ids, bunq.Config{
+		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "test/1", Transport: bunqtest.Transport(api), Limiter: limiter,
+	}, session.Config{
 		Environment: bunq.Sandbox,
 		APIKey:      func() (string, error) { return apiKey, nil },
-		ContextFile: filepath.Join(folder, "bunq.conf"),
+		ContextFile: filepath.Join(a.folder, "bunq.conf"),
 		Description: "bunq_exporter",
-		UserAgent:   "bunq_exporter/test",
-		Transport:   bunqtest.Transport(api),
-	}
+		NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
+	}, log.NewLogfmtLogger(a))
+	return a
 }
 
-func newAccountOf(t *testing.T, config bunq.Config, name string, ids ...int64) (*collector.Account, *bytes.Buffer) {
+// withAccount runs a test in a synctest bubble, with the device servers 1 to newest and an account that watches ids,
+// has logged in and read once, and may use all of the rate limit.
+func withAccount(
+	t *testing.T, options bunqtest.Options, newest int64, ids []int64, f func(*testing.T, *fakeAPI, *account),
+) {
 	t.Helper()
-	var logged bytes.Buffer
-	account, err := collector.NewAccount(name, ids, config, log.NewLogfmtLogger(log.NewSyncWriter(&logged)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return account, &logged
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(options)
+		for id := int64(1); id <= newest; id++ {
+			api.AddDeviceServer(1, device(id, bunq.StatusActive))
+		}
+		a := newAccount(t, api, ids...)
+		scrape(t, time.Minute, a).expect(t, 1, "bunq_up", "company")
+		time.Sleep(time.Minute)
+		api.received()
+		f(t, api, a)
+	})
 }
+
+func (a *account) own() int64 { return a.State().Login.DeviceServerID }
+
+// metrics is a gathered exposition.
+type metrics []*dto.MetricFamily
 
 // scrape returns what one scrape of the accounts gathers.
-func scrape(t *testing.T, timeout time.Duration, accounts ...*collector.Account) []*dto.MetricFamily {
+func scrape(t testing.TB, timeout time.Duration, accounts ...*account) metrics {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
+	return gather(ctx, t, accounts...)
+}
+
+func gather(ctx context.Context, t testing.TB, accounts ...*account) metrics {
+	t.Helper()
+	var all []*collector.Account
+	for _, a := range accounts {
+		all = append(all, a.Account)
+	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector.Scrape(ctx, accounts))
+	registry.MustRegister(collector.Scrape(ctx, all))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Error(err)
@@ -102,10 +135,35 @@ func scrape(t *testing.T, timeout time.Duration, accounts ...*collector.Account)
 	return families
 }
 
-func exposition(t *testing.T, families []*dto.MetricFamily) string {
+// value returns the value of the series with the name and, in that order, all label values; NaN if there is none.
+func (m metrics) value(name string, labels ...string) float64 {
+	for _, family := range m {
+		for _, metric := range family.GetMetric() {
+			var values []string
+			for _, label := range metric.GetLabel() {
+				values = append(values, label.GetValue())
+			}
+			if family.GetName() == name && slices.Equal(values, labels) {
+				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return absent
+}
+
+func (m metrics) expect(t testing.TB, want float64, name string, labels ...string) {
+	t.Helper()
+	if got := m.value(name, labels...); got != want && !(math.IsNaN(got) && math.IsNaN(want)) {
+		t.Errorf("%s%q is %v, want %v", name, labels, got, want)
+	}
+}
+
+var absent = math.NaN()
+
+func (m metrics) text(t testing.TB) string {
 	t.Helper()
 	var text bytes.Buffer
-	for _, family := range families {
+	for _, family := range m {
 		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
 			t.Fatal(err)
 		}
@@ -126,8 +184,8 @@ func checkGolden(t *testing.T, name, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(golden), text); diff != "" {
-		t.Errorf("exposition, -golden +now (go test ./collector -update writes the golden files anew):\n%s", diff)
+	if diff := gocmp.Diff(string(golden), text); diff != "" {
+		t.Errorf("exposition, -golden +now (go test ./collector -update rewrites the golden files):\n%s", diff)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	if _, err := parser.TextToMetricFamilies(strings.NewReader(text)); err != nil {
@@ -140,55 +198,30 @@ func checkGolden(t *testing.T, name, text string) {
 }
 
 func TestGoldenExpositions(t *testing.T) {
+	active, blocked := device(11, bunq.StatusActive), device(12, bunq.StatusBlocked)
 	for name, test := range map[string]struct {
 		devices []bunq.DeviceServer
 		ids     []int64
-		api     func(*testing.T) http.Handler // in place of one that works
+		api     http.Handler // in place of one that works
 	}{
-		"all_well": {
-			devices: []bunq.DeviceServer{device(11, bunq.StatusActive), device(12, bunq.StatusActive)}, ids: []int64{11, 12},
-		},
-		"id_unknown": {
-			devices: []bunq.DeviceServer{device(11, bunq.StatusActive)}, ids: []int64{11, 99},
-		},
-		"one_blocked": {
-			devices: []bunq.DeviceServer{device(11, bunq.StatusActive), device(12, bunq.StatusBlocked)}, ids: []int64{11, 12},
-		},
-		"unknown_status": {
-			devices: []bunq.DeviceServer{device(11, "HIBERNATING")}, ids: []int64{11},
-		},
-		"unexpected": {
-			devices: []bunq.DeviceServer{device(11, bunq.StatusActive), device(12, bunq.StatusObsolete)}, ids: []int64{11},
-		},
-		"api_down": {
-			ids: []int64{11, 12},
-			api: func(_ *testing.T) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-					w.WriteHeader(http.StatusServiceUnavailable)
-					_, _ = w.Write([]byte("<html>We are down for maintenance.</html>"))
-				})
-			},
-		},
-		"key_refused": {
-			ids: []int64{11, 12},
-			api: func(t *testing.T) http.Handler {
-				api, err := bunqtest.New(bunqtest.Options{}) // without a user, every key is a wrong one
-				if err != nil {
-					t.Fatal(err)
-				}
-				return api
-			},
-		},
+		"all_well":       {devices: []bunq.DeviceServer{active, device(12, bunq.StatusActive)}, ids: []int64{11, 12}},
+		"id_unknown":     {devices: []bunq.DeviceServer{active}, ids: []int64{11, 99}},
+		"one_blocked":    {devices: []bunq.DeviceServer{active, blocked}, ids: []int64{11, 12}},
+		"unknown_status": {devices: []bunq.DeviceServer{device(11, "HIBERNATING")}, ids: []int64{11}},
+		"unexpected":     {devices: []bunq.DeviceServer{active, device(12, bunq.StatusObsolete)}, ids: []int64{11}},
+		"api_down": {ids: []int64{11, 12}, api: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<html>We are down for maintenance.</html>", http.StatusServiceUnavailable)
+		})},
+		"key_refused": {ids: []int64{11, 12}, api: bunqtest.New(bunqtest.Options{})}, // rejects every key
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPI(t, test.devices...)
-				var handler http.Handler = api
-				if test.api != nil {
-					handler = test.api(t)
+				simulated := newAPI(bunqtest.Options{})
+				for _, d := range test.devices {
+					simulated.AddDeviceServer(1, d)
 				}
-				account, _ := newAccount(t, "company", handler, test.ids...)
-				checkGolden(t, name, exposition(t, scrape(t, 9*time.Second, account)))
+				api := cmp.Or[http.Handler](test.api, simulated)
+				checkGolden(t, name, scrape(t, 9*time.Second, newAccount(t, api, test.ids...)).text(t))
 			})
 		})
 	}

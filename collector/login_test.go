@@ -1,209 +1,96 @@
 package collector_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"net/http"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/go-kit/log"
-	dto "github.com/prometheus/client_model/go"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
 
-// desk is an API whose logins can be answered with something else.
-type desk struct {
-	*bunqtest.Server
-	login func(http.ResponseWriter, *http.Request) // nil: as the API does
-}
-
-func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if d.login != nil && r.URL.Path == "/v1/session-server" {
-		d.login(w, r)
-		return
-	}
-	d.Server.ServeHTTP(w, r)
-}
-
-// answers has every login answered with the status, and the words.
-func (d *desk) answers(status int, words string) {
-	d.login = func(w http.ResponseWriter, r *http.Request) {
-		d.Answer(w, r, status, []byte(`{"Error":[{"error_description":"`+words+`"}]}`))
-	}
-}
-
-// loginIs fails the test unless the login is shown in the state, and in no other.
-func loginIs(t *testing.T, families []*dto.MetricFamily, want bunq.LoginState) {
+// expectLogins fails the test unless there were logins, at least 30 s apart.
+func (f *fakeAPI) expectLogins(t testing.TB) {
 	t.Helper()
-	for _, state := range bunq.LoginStates() {
-		shown := 0.0
-		if state == want {
-			shown = 1
+	var before time.Time
+	for _, r := range f.received() {
+		if r.text != "POST session-server" {
+			continue
 		}
-		expect(t, families, shown, "bunq_login_state", "company", string(state))
-	}
-}
-
-// withoutKey takes the API key out of a context file.
-func withoutKey(t *testing.T, path string) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var document map[string]any
-	if err := json.Unmarshal(text, &document); err != nil {
-		t.Fatal(err)
-	}
-	delete(document, "api_key")
-	if text, err = json.Marshal(document); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestEveryLoginStateHasItsMetricAndItsLogLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := &desk{Server: newAPI(t, device(11, bunq.StatusActive))}
-		config, key := newConfig(t.TempDir(), api), apiKey
-		config.APIKey = func() (string, error) { return key, nil }
-		account, logged := newAccountOf(t, config, "company", 11)
-		expect(t, scrape(t, time.Second, account), 1, "bunq_up", "company")
-		login := account.State().Login
-		own := login.DeviceServerID
-		logged.Reset()
-
-		const refusal = "User credentials are incorrect. Incorrect API key or IP address."
-		for _, step := range []struct {
-			want    bunq.LoginState
-			happens func() // the session has ended by then
-			level   string
-			err     string // "" for none
-		}{
-			{bunq.LoginDeviceNotActive, func() { api.SetStatus(own, bunq.StatusBlocked) }, "error", `credentials, HTTP status 400: bunq says "` + refusal + `"`},
-			{bunq.LoginOK, func() { api.SetStatus(own, bunq.StatusActive) }, "info", ""},
-			{bunq.LoginCredentialsRefused, func() { api.answers(400, refusal) }, "error", `credentials, HTTP status 400: bunq says "` + refusal + `"`},
-			{bunq.LoginInstallationRefused, func() { api.answers(403, "Insufficient authentication.") }, "error", `unauthorized, HTTP status 403: bunq says "Insufficient authentication."`},
-			{bunq.LoginRateLimited, func() { api.answers(429, "Too many requests.") }, "error", `rate_limited, HTTP status 429: bunq says "Too many requests."`},
-			{bunq.LoginUnreachable, func() { api.answers(491, "") }, "error", "maintenance, HTTP status 491"},
-			{bunq.LoginUnknown, func() { api.answers(418, "No.") }, "error", `client, HTTP status 418: bunq says "No."`},
-			{bunq.LoginUnknown, func() { api.answers(418, "Never.") }, "error", `client, HTTP status 418: bunq says "Never."`}, // is news too
-			{bunq.LoginNoKey, func() { key = ""; withoutKey(t, config.ContextFile) }, "info", ""},
-			{bunq.LoginOK, func() { key, api.login = apiKey, nil }, "info", ""},
-		} {
-			time.Sleep(2 * time.Hour)
-			step.happens()
-			for i := range 5 { // more than one of them logs in
-				families := scrape(t, time.Second, account)
-				loginIs(t, families, step.want)
-				expect(t, families, 1, "bunq_up", "company") // with the installation
-				if i == 0 {
-					login = account.State().Login
-				}
-				time.Sleep(15 * time.Second)
-			}
-			var want bytes.Buffer
-			line := []any{"level", step.level, "account", "company", "msg", login.Explanation, "login_state", step.want}
-			if step.err != "" {
-				var answer *bunq.Error
-				if !errors.As(login.Err, &answer) {
-					t.Fatalf("%s: the login is %+v", step.want, login)
-				}
-				if want := "POST session-server: " + step.err + " (response id " + answer.ResponseID + ")"; answer.ResponseID == "" || login.Err.Error() != want {
-					t.Errorf("%s: the error is %v, want %s", step.want, login.Err, want)
-				}
-				line = append(line, "err", login.Err)
-			}
-			if err := log.NewLogfmtLogger(&want).Log(line...); err != nil {
-				t.Fatal(err)
-			}
-			if got := logged.String(); got != want.String() {
-				t.Errorf("%s: logged %s, want %s", step.want, got, &want)
-			}
-			logged.Reset()
+		if r.time.Sub(before) < 30*time.Second {
+			t.Errorf("login %v after the one before", r.time.Sub(before))
 		}
-	})
+		before = r.time
+	}
+	if before.IsZero() {
+		t.Error("no login")
+	}
 }
 
-func TestAnAccountThatWaitsForItsFirstLoginIsLoggedWithoutAlarm(t *testing.T) {
-	for name, test := range map[string]struct {
-		reads bunqtest.Reads // meanwhile
-		up    float64
+func TestOwnDeviceServerBlocked(t *testing.T) {
+	for _, options := range []bunqtest.Options{{}, {ReadsRefusedAsCredentials: true}} {
+		withAccount(t, options, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+			api.SetStatus(a.own(), bunq.StatusBlocked)
+			for i := range 10 {
+				m := scrape(t, timeout, a)
+				m.expectRead(t, []int64{1}, nil)
+				m.expect(t, 1, "bunq_device_server_status", "company", text(a.own()), "BLOCKED")
+				m.expect(t, 1, "bunq_device_servers", "company", "BLOCKED")
+				if i > 0 {
+					m.expect(t, 1, "bunq_login_state", "company", "device_not_active")
+					m.expect(t, absent, "bunq_session_expiry_timestamp_seconds", "company")
+				}
+				time.Sleep(interval)
+			}
+			api.expectLogins(t)
+			api.SetStatus(a.own(), bunq.StatusActive)
+			time.Sleep(5 * time.Minute)
+			scrape(t, timeout, a).expect(t, 1, "bunq_login_state", "company", "ok")
+		})
+	}
+}
+
+func TestSessionRejectedInRead(t *testing.T) {
+	for _, test := range []struct {
+		status      int
+		description string
+		reason      bunq.Reason
 	}{
-		"and reads":           {bunqtest.ReadsListAndOne, 1},
-		"and cannot read yet": {bunqtest.ReadsNothing, 0},
+		{401, "Insufficient authorisation.", bunq.ReasonUnauthorized},
+		{403, "Insufficient authentication.", bunq.ReasonUnauthorized},
+		{400, "User credentials are incorrect. Incorrect API key or IP address.", bunq.ReasonCredentials},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, bunqtest.Options{InstallationTokenReads: test.reads}, device(11, bunq.StatusActive))
-				limiter := bunq.NewLimiter()
-				config, other := newConfig(t.TempDir(), w), newConfig(t.TempDir(), w)
-				config.Limiter, other.Limiter = limiter, limiter
-				account, logged := newAccountOf(t, config, "company", 11)
-				first, _ := newAccountOf(t, other, "other", 11)
-				scrape(t, defaultTimeout, first)
-				for range 2 {
-					families := scrape(t, defaultTimeout, account)
-					loginIs(t, families, bunq.LoginRateLimited)
-					expect(t, families, test.up, "bunq_up", "company")
-					time.Sleep(time.Second)
+		withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+			api.set(0, api.rejectSessions(test.status, test.description))
+			for i := range 10 {
+				m := scrape(t, timeout, a)
+				m.expectRead(t, []int64{1, a.own()}, nil)
+				if i == 0 {
+					m.expectErrors(t, 1, test.reason)
+				} else {
+					m.expect(t, 1, "bunq_login_state", "company", "credentials_refused")
 				}
 				time.Sleep(interval)
-				loginIs(t, scrape(t, defaultTimeout, account), bunq.LoginRateLimited)
-				time.Sleep(interval)
-				loginIs(t, scrape(t, defaultTimeout, account), bunq.LoginOK)
-				told := 0
-				for line := range strings.Lines(logged.String()) {
-					if !strings.HasPrefix(line, "level=info ") {
-						t.Error("logged ", line)
-					}
-					if strings.Contains(line, "login_state=rate_limited") {
-						told++
-					}
-				}
-				if told != 1 {
-					t.Errorf("logged %s", logged)
-				}
-			})
+			}
+			api.expectLogins(t)
 		})
 	}
 }
 
-func TestOwnDeviceServerIsSeenToBeBlockedWhileThereIsNoSession(t *testing.T) {
-	for name, ended := range map[string]time.Duration{"session closed with it": 0, "session ended before": 2 * time.Hour} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := newAPI(t, device(11, bunq.StatusActive))
-				account, _ := newAccount(t, "company", api, 11)
-				scrape(t, time.Second, account)
-				login := account.State().Login
-				account.Watch([]int64{11, login.DeviceServerID})
-				time.Sleep(ended + time.Minute)
-				api.SetStatus(login.DeviceServerID, bunq.StatusBlocked)
-				for range 3 {
-					families := scrape(t, time.Second, account)
-					expect(t, families, 1, "bunq_up", "company")
-					expect(t, families, 1, "bunq_device_servers", "company", "BLOCKED")
-					expect(t, families, 1, "bunq_device_servers", "company", "ACTIVE")
-					expect(t, families, 1, "bunq_device_server_status", "company", strconv.FormatInt(login.DeviceServerID, 10), "BLOCKED")
-					loginIs(t, families, bunq.LoginDeviceNotActive)
-					if expiry, there := value(families, "bunq_session_expiry_timestamp_seconds", "company"); there && ended == 0 {
-						t.Errorf("a session is shown to end at %v", expiry)
-					}
-					time.Sleep(15 * time.Second)
-				}
-			})
+func TestEveryReadRejected(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+		api.set(0, func(w http.ResponseWriter, r *http.Request) bool {
+			return r.Method == http.MethodGet && api.refuse(http.StatusUnauthorized, "")(w, r)
 		})
-	}
+		for range 10 {
+			s := &scraper{timeout: timeout}
+			runScrapers(t, a, s)
+			s.expectRead(t, nil, []int64{1, a.own()})
+			if err := a.State().Result.Err; err == nil || s.took > timeout {
+				t.Errorf("took %v, err %v", s.took, err)
+			}
+			time.Sleep(interval)
+		}
+		api.expectLogins(t)
+	})
 }

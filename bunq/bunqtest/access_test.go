@@ -11,211 +11,127 @@ import (
 	"bunq_exporter/bunq/bunqtest"
 )
 
-func TestUnknownTokensAreRefused(t *testing.T) {
-	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			options := bunqtest.Options{UnknownTokenForbidden: status == http.StatusForbidden}
-			simulate(t, options, func(t *testing.T, api *bunqtest.Server) {
-				c := loggedIn(t, api)
-				for name, token := range map[string]string{
-					"none": "", "made up": strings.Repeat("0", 64), "in capitals": strings.ToUpper(c.session), "cut off": c.session[:63],
-				} {
-					t.Log(name)
-					c.do(http.MethodGet, "/v1/device-server", token, "").refused(status, wordsAuthentication)
-					c.do(http.MethodGet, "/v1/device-server/1", token, "").refused(status, wordsAuthentication)
-					c.do(http.MethodPost, "/v1/session-server", token, "{}").refused(status, wordsAuthentication)
-					c.do(http.MethodPost, "/v1/device-server", token, "{}").refused(status, wordsAuthentication)
-				}
-				t.Log("a session's, to log in with")
-				c.do(http.MethodPost, "/v1/session-server", c.session, "{}").refused(status, wordsAuthentication)
-			})
+func TestUnknownTokens(t *testing.T) {
+	for _, status := range []int{401, 403} {
+		simulate(t, bunqtest.Options{UnknownTokenForbidden: status == 403}, func(t *testing.T, api *bunqtest.Server) {
+			c := loggedIn(t, api)
+			for _, token := range []string{"", strings.Repeat("0", 64), strings.ToUpper(c.session), c.session[:63]} {
+				c.do(http.MethodGet, "/v1/device-server", token, "").has(status, errAuthentication)
+				c.do(http.MethodGet, "/v1/device-server/1", token, "").has(status, errAuthentication)
+				c.do(http.MethodPost, "/v1/device-server", token, "{}").has(status, errAuthentication)
+			}
+			c.do(http.MethodPost, "/v1/session-server", c.session, "{}").has(status, errAuthentication)
 		})
 	}
 }
 
-func TestSessionsEnd(t *testing.T) {
-	const life = 10 * time.Minute
-	for name, test := range map[string]struct {
-		options bunqtest.Options
-		extends bool
-	}{
-		"that long after their start":    {bunqtest.Options{}, false},
-		"that long after their last use": {bunqtest.Options{UseExtendsSession: true}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			simulateFor(t, test.options, bunqtest.User{SessionTimeout: life}, func(t *testing.T, api *bunqtest.Server) {
-				c := loggedIn(t, api)
-				c.pause = 0
-				time.Sleep(life - time.Microsecond)
-				c.get("device-server").ok()
-				time.Sleep(time.Microsecond)
-				if got := c.get("device-server"); test.extends {
-					got.ok()
-				} else {
-					got.refused(http.StatusUnauthorized, wordsAuthorisation)
-				}
-				time.Sleep(life)
-				c.get("device-server").refused(http.StatusUnauthorized, wordsAuthorisation)
-				c.login().get("device-server").ok()
-			})
+func TestSessionTimeout(t *testing.T) {
+	for extends, want := range map[bool]int{false: 401, true: 200} {
+		simulate(t, bunqtest.Options{UseExtendsSession: extends}, func(t *testing.T, api *bunqtest.Server) {
+			c := loggedIn(t, api)
+			c.pause = 0
+			time.Sleep(timeout - time.Microsecond)
+			c.get("device-server").ok()
+			time.Sleep(time.Microsecond)
+			c.get("device-server").has(want, errAuthorisation)
+			time.Sleep(timeout)
+			c.get("device-server").has(401, errAuthorisation)
+			c.login().get("device-server").ok()
 		})
 	}
 }
 
-func TestSessionsEndWithTheirDeviceServersActivity(t *testing.T) {
-	for _, status := range []bunq.Status{bunq.StatusBlocked, bunq.StatusNeedsConfirmation, bunq.StatusObsolete, "OTHER"} {
-		t.Run(string(status), func(t *testing.T) {
-			simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
-				addDevices(api, 1)
-				c := loggedIn(t, api)
-				api.SetStatus(1, status) // another's does not matter
-				api.SetStatus(c.device, bunq.StatusActive)
-				c.get("device-server").ok()
-
-				time.Sleep(time.Hour)
-				api.SetStatus(c.device, status)
-				c.get("device-server").refused(http.StatusUnauthorized, wordsAuthorisation)
-				c.postSessionServer().refused(http.StatusBadRequest, wordsCredentials)
-				own := c.do(http.MethodGet, fmt.Sprintf("/v1/device-server/%d", c.device), c.installation, "").ok().objects()[0]["DeviceServer"]
-				if own["status"] != string(status) || own["updated"].(string) <= own["created"].(string) {
-					t.Errorf("%s, created %s, updated %s", own["status"], own["created"], own["updated"])
-				}
-
-				api.SetStatus(c.device, bunq.StatusActive)
-				c.get("device-server").refused(http.StatusUnauthorized, wordsAuthorisation) // what has ended has ended
-				c.login().get("device-server").ok()
-			})
-		})
-	}
-}
-
-func TestKeysWorkInTheirOwnEnvironmentOnly(t *testing.T) {
-	const productionKey = "0123456789abcdef"
-	for name, test := range map[string]struct {
-		environment bunq.Environment
-		key         string
-		ok          bool
-	}{
-		"sandbox":                   {bunq.Sandbox, apiKey, true},
-		"sandbox unless said":       {"", apiKey, true},
-		"production":                {bunq.Production, productionKey, true},
-		"production key in sandbox": {bunq.Sandbox, productionKey, false},
-		"sandbox key in production": {bunq.Production, apiKey, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			options := bunqtest.Options{Environment: test.environment}
-			simulateFor(t, options, bunqtest.User{APIKey: test.key}, func(t *testing.T, api *bunqtest.Server) {
-				c := newRawClient(t, api).install()
-				c.apiKey = test.key
-				if got := c.postDeviceServer(nil); test.ok {
-					got.ok()
-				} else {
-					got.refused(http.StatusBadRequest, wordsCredentials)
-				}
-			})
-		})
-	}
-}
-
-func TestOnlyTheKeyOfTheRegistrationLogsIn(t *testing.T) {
+func TestStatusEndsSession(t *testing.T) {
 	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
-		const othersKey = "sandbox_fedcba9876543210"
-		api.AddUser(bunqtest.User{ID: 2, Kind: "UserPerson", APIKey: othersKey, SessionTimeout: time.Hour})
-		c := newRawClient(t, api).install()
-		c.postSessionServer().refused(http.StatusBadRequest, wordsCredentials) // no device server yet
-		c.register()
-		c.apiKey = othersKey
-		c.postSessionServer().refused(http.StatusBadRequest, wordsCredentials)
-		c.apiKey = "sandbox_unknown"
-		c.postSessionServer().refused(http.StatusBadRequest, wordsCredentials)
-		c.postDeviceServer(nil).refused(http.StatusBadRequest, wordsCredentials)
-		c.apiKey = apiKey
-		c.postSessionServer().ok()
+		addDevices(api, 1)
+		c := loggedIn(t, api)
+		api.SetStatus(1, bunq.StatusBlocked) // of another device server
+		c.get("device-server").ok()
+		api.SetStatus(c.device, bunq.StatusBlocked)
+		c.get("device-server").has(401, errAuthorisation)
+		c.postSessionServer().has(400, errCredentials)
+		path := fmt.Sprintf("/v1/device-server/%d", c.device)
+		own := c.do(http.MethodGet, path, c.installation, "").object(0, "DeviceServer")
+		if own["status"] != "BLOCKED" || own["updated"].(string) <= own["created"].(string) {
+			t.Errorf("%s, created %s, updated %s", own["status"], own["created"], own["updated"])
+		}
+		api.SetStatus(c.device, bunq.StatusActive)
+		c.get("device-server").has(401, errAuthorisation)
+		c.login().get("device-server").ok()
 	})
 }
 
-func TestAddressesThatMayLogIn(t *testing.T) {
-	const third = "203.0.113.3"
-	for name, test := range map[string]struct{ permitted, allowed, refused []string }{
-		"the one of the registration": {nil, []string{home}, []string{away, third}},
-		"nor does an empty list help": {[]string{}, []string{home}, []string{away, third}},
-		"those permitted":             {[]string{home, away}, []string{home, away}, []string{third}},
-		"only those permitted":        {[]string{away}, []string{away}, []string{home, third}},
-		"any, if the list says so":    {[]string{home, "*"}, []string{home, away, third}, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
-				c := newRawClient(t, api).install()
-				c.postDeviceServer(test.permitted).ok()
-				for _, address := range test.refused {
-					c.postSessionServer(from(address)).refused(http.StatusBadRequest, wordsCredentials)
-				}
-				for _, address := range test.allowed {
-					c.postSessionServer(from(address)).ok()
-				}
-			})
-		})
-	}
+func TestReadsRefusedAsCredentials(t *testing.T) {
+	simulate(t, bunqtest.Options{ReadsRefusedAsCredentials: true}, func(t *testing.T, api *bunqtest.Server) {
+		c := loggedIn(t, api)
+		c.get("device-server", from(away)).has(400, errCredentials)
+		api.SetStatus(c.device, bunq.StatusBlocked)
+		c.get("device-server/1").has(400, errCredentials)
+		c.do(http.MethodGet, "/v1/device-server", c.installation, "").ok()
+		api.SetStatus(c.device, bunq.StatusActive)
+		c.get("device-server").ok()
+	})
 }
 
-func TestKeyIsBoundToTheAddressThatItIsFirstUsedFrom(t *testing.T) {
-	for name, test := range map[string]struct {
-		user      bunqtest.User
-		permitted []string // of the first registration
-		ok        bool     // whether another address may register
+func TestWrongAPIKey(t *testing.T) {
+	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
+		c := newRawClient(t, api).install()
+		c.postSessionServer().has(400, errCredentials) // no device server yet
+		c.register().login()
+		for _, c.apiKey = range []string{otherAPIKey, "sandbox_unknown", ""} {
+			c.postSessionServer().has(400, errCredentials)
+		}
+		c.postDeviceServer(nil).has(400, errCredentials)
+	})
+	const productionKey = "0123456789abcdef"
+	simulate(t, bunqtest.Options{Environment: bunq.Production}, func(t *testing.T, api *bunqtest.Server) {
+		c := newRawClient(t, api).install()
+		c.postDeviceServer(nil).has(400, errCredentials)
+		api.AddUser(bunqtest.User{ID: 3, Kind: "UserCompany", APIKey: productionKey, SessionTimeout: timeout})
+		c.apiKey = productionKey
+		c.register().login()
+	})
+}
+
+// Each device server permits some addresses to log in. A second one can be registered from the addresses of the
+// first.
+func TestPermittedAddresses(t *testing.T) {
+	for _, test := range []struct {
+		permitted         []string
+		home, away, again int
 	}{
-		"bound":                {bunqtest.User{}, nil, false},
-		"a wildcard key":       {bunqtest.User{AnyAddress: true}, nil, true},
-		"made a wildcard":      {bunqtest.User{}, []string{home, "*"}, true},
-		"permitted both":       {bunqtest.User{}, []string{home, away}, true},
-		"permitted some other": {bunqtest.User{}, []string{home, "203.0.113.3"}, false},
+		{nil, 200, 400, 400},
+		{[]string{}, 200, 400, 400},
+		{[]string{away}, 400, 200, 200},
+		{[]string{home, away}, 200, 200, 200},
+		{[]string{home, "*"}, 200, 200, 200},
 	} {
-		t.Run(name, func(t *testing.T) {
-			simulateFor(t, bunqtest.Options{}, test.user, func(t *testing.T, api *bunqtest.Server) {
-				newRawClient(t, api).install().register(test.permitted...)
-				other := newRawClient(t, api)
-				other.key, other.address = otherKey(), away
-				other.install()
-				if got := other.postDeviceServer(nil); !test.ok {
-					got.refused(http.StatusBadRequest, wordsCredentials)
-					return
-				}
-				other.register().login()
-				if ip := api.DeviceServers()[0].IP; ip != away {
-					t.Errorf("registered from %s, want %s", ip, away)
-				}
-			})
+		simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
+			c := newRawClient(t, api).install()
+			c.postDeviceServer(test.permitted).ok()
+			c.postSessionServer(from(home)).has(test.home, errCredentials)
+			c.postSessionServer(from(away)).has(test.away, errCredentials)
+			c.postDeviceServer(nil, from(away)).has(test.again, errCredentials)
 		})
 	}
 }
 
-func TestInstallationTokenReadsWhatTheOptionSays(t *testing.T) {
-	for reads, want := range map[bunqtest.Reads][2]int{ // status of the list, and of one
-		bunqtest.ReadsListAndOne: {200, 200},
-		bunqtest.ReadsList:       {200, 401},
-		bunqtest.ReadsNothing:    {401, 401},
+func TestInstallationTokenReads(t *testing.T) {
+	for reads, want := range map[bunqtest.Reads]struct{ list, single int }{
+		bunqtest.ReadsListAndOne: {200, 200}, bunqtest.ReadsList: {200, 401}, bunqtest.ReadsNothing: {401, 401},
 	} {
-		t.Run(fmt.Sprint(want), func(t *testing.T) {
-			simulate(t, bunqtest.Options{InstallationTokenReads: reads}, func(t *testing.T, api *bunqtest.Server) {
-				addDevices(api, 3)
-				c := newRawClient(t, api).install()
-				check := func(got *answer, status int) {
-					t.Helper()
-					if status == http.StatusOK {
-						got.ok()
-					} else {
-						got.refused(status, wordsAuthorisation)
-					}
-				}
-				if want[0] == http.StatusOK && len(c.get("device-server").ids()) != 0 {
-					t.Error("an installation without a device server sees some")
-				}
-				c.register()
-				check(c.get("device-server"), want[0])
-				check(c.get("device-server/2"), want[1])
-				c.login().get("device-server").ok()
-				c.get("device-server/2").ok()
-			})
+		simulate(t, bunqtest.Options{InstallationTokenReads: reads}, func(t *testing.T, api *bunqtest.Server) {
+			addDevices(api, 3)
+			c := newRawClient(t, api).install()
+			c.get("device-server").has(want.list, errAuthorisation)
+			c.register().get("device-server").has(want.list, errAuthorisation)
+			c.get("device-server/2").has(want.single, errAuthorisation)
+			c.login().get("device-server/2").ok()
 		})
 	}
+	simulate(t, bunqtest.Options{BareInstallationRefused: true}, func(t *testing.T, api *bunqtest.Server) {
+		c := newRawClient(t, api).install()
+		c.get("device-server").has(401, errAuthentication)
+		c.register().get("device-server").ok()
+	})
 }

@@ -10,70 +10,64 @@ import (
 	"bunq_exporter/bunq"
 )
 
-// Demo is a simulated API with an account that has device servers in every status. It answers about as quickly as bunq
-// does, and is in maintenance now and then.
+// Demo is a simulated API for --demo. It has one user, with device servers of every status. Responses take about as
+// long as those of the real API.
 type Demo struct {
 	*Server
 	APIKey string
 
-	changing    int64 // the device server whose status changes
 	maintenance atomic.Bool
 }
 
-const demoUser = 1
+// changingID is the id of the device server whose status changes.
+const changingID = 4715
 
-// NewDemo returns a demo whose device servers were registered some time ago.
-func NewDemo() (*Demo, error) {
-	api, err := New(Options{})
-	if err != nil {
-		return nil, err
-	}
-	demo := &Demo{Server: api, APIKey: "sandbox_" + newToken(), changing: 4715}
-	api.AddUser(User{ID: demoUser, Kind: "UserCompany", APIKey: demo.APIKey, SessionTimeout: time.Hour})
-	ago := func(d time.Duration) time.Time { return now().Add(-d) }
+// NewDemo returns a demo with its device servers.
+func NewDemo() *Demo {
+	demo := &Demo{Server: New(Options{}), APIKey: "sandbox_" + newToken()}
+	demo.AddUser(User{ID: 1, Kind: "UserCompany", APIKey: demo.APIKey, SessionTimeout: time.Hour})
 	const day = 24 * time.Hour
-	for _, d := range []bunq.DeviceServer{
-		{ID: 4711, Created: ago(700 * day), Updated: ago(90 * day), Description: "webshop production", IP: "198.51.100.11", Status: bunq.StatusActive},
-		{ID: 4712, Created: ago(420 * day), Updated: ago(2 * time.Hour), Description: "bookkeeping sync", IP: "198.51.100.12", Status: bunq.StatusBlocked},
-		{ID: 4713, Created: ago(3 * day), Updated: ago(3 * day), Description: "new payout worker", IP: "203.0.113.7", Status: bunq.StatusNeedsConfirmation},
-		{ID: 4714, Created: ago(1500 * day), Updated: ago(400 * day), Description: "old webshop", IP: "198.51.100.10", Status: bunq.StatusObsolete},
-		{ID: demo.changing, Created: ago(30 * day), Updated: ago(time.Minute), Description: "changes every minute", IP: "203.0.113.8", Status: bunq.StatusActive},
-		{ID: 4720, Created: ago(5 * time.Hour), Updated: ago(5 * time.Hour), Description: "whose is this?", IP: "192.0.2.66", Status: bunq.StatusActive},
-	} {
-		api.AddDeviceServer(demoUser, d)
+	add := func(id int64, created, updated time.Duration, description, ip string, status bunq.Status) {
+		demo.AddDeviceServer(1, bunq.DeviceServer{
+			ID: id, Created: now().Add(-created), Updated: now().Add(-updated),
+			Description: description, IP: ip, Status: status,
+		})
 	}
-	return demo, nil
+	add(4711, 700*day, 90*day, "webshop production", "198.51.100.11", bunq.StatusActive)
+	add(4712, 420*day, 2*time.Hour, "bookkeeping sync", "198.51.100.12", bunq.StatusBlocked)
+	add(4713, 3*day, 3*day, "new payout worker", "203.0.113.7", bunq.StatusNeedsConfirmation)
+	add(4714, 1500*day, 400*day, "old webshop", "198.51.100.10", bunq.StatusObsolete)
+	add(changingID, 30*day, time.Minute, "changes every minute", "203.0.113.8", bunq.StatusActive)
+	add(4720, 5*time.Hour, 5*time.Hour, "not in the configuration", "192.0.2.66", bunq.StatusActive)
+	return demo
 }
 
-// Watched returns the ids to configure: all but that of one device server, which nobody expects.
-func (d *Demo) Watched() []int64 { return []int64{4711, 4712, 4713, 4714, d.changing} }
+// Watched returns the ids of the device servers to configure: all but one, which the exporter reports as unexpected.
+func (d *Demo) Watched() []int64 { return []int64{4711, 4712, 4713, 4714, changingID} }
 
 // ServeHTTP implements [http.Handler].
 func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	latency := 30*time.Millisecond + time.Duration(rand.ExpFloat64()*float64(50*time.Millisecond)) //nolint:gosec // no secret
+	latency := min(0.03+0.05*rand.ExpFloat64(), 1) //nolint:gosec // not secret
 	select {
-	case <-time.After(min(latency, time.Second)):
+	case <-time.After(time.Duration(latency * float64(time.Second))):
 	case <-r.Context().Done():
 		return
 	}
 	if d.maintenance.Load() {
-		http.Error(w, "<h1>bunq is in maintenance</h1>", http.StatusServiceUnavailable)
+		http.Error(w, "<h1>Maintenance</h1>", http.StatusServiceUnavailable)
 		return
 	}
 	d.Server.ServeHTTP(w, r)
 }
 
-// maintenanceEach is how many minutes there are from one minute of maintenance to the next.
-const maintenanceEach = 15
-
-// Run lives the demo until ctx ends: each minute a status changes, and some are of maintenance.
+// Run changes the status of one device server every minute until ctx is done. Every fifteenth minute is maintenance.
 func (d *Demo) Run(ctx context.Context) {
 	statuses := bunq.Statuses()
-	for i := 1; ; i++ {
+	for minute := 1; ; minute++ {
 		select {
 		case <-time.After(time.Minute):
-			d.SetStatus(d.changing, statuses[i%len(statuses)])
-			d.maintenance.Store(i%maintenanceEach == 0)
+			d.SetStatus(changingID, statuses[minute%len(statuses)])
+			d.maintenance.Store(minute%15 == 0)
 		case <-ctx.Done():
 			return
 		}

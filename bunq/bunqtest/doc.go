@@ -1,7 +1,7 @@
-// Package bunqtest simulates the bunq API: for tests, and for the exporter's --demo.
+// Package bunqtest simulates the bunq API for tests and for the exporter's --demo.
 //
-// It is as strict as the real one: it wants every header, verifies what clients sign, signs what it answers, takes a
-// request id once, applies the rate limits, ends sessions, pages lists, binds keys to environments and addresses, and
-// fails in bunq's words. What nobody outside bunq knows for sure is an option of [Options]. openapi.yml beside this file
-// describes what it serves.
+// A [Server] performs the handshake, verifies the signatures of requests and signs its responses, applies the rate
+// limits, ends sessions, pages lists, binds API keys to an environment and to addresses, and uses bunq's error
+// descriptions. It requires only the headers that bunq requires, unless [Options].Strict is set. Where the behavior
+// of the real API is not known for certain, [Options] offers each variant. The file openapi.yml describes the API.
 package bunqtest

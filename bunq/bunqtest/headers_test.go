@@ -1,129 +1,98 @@
 package bunqtest_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
 
-func TestRequestsWithoutAValidMandatoryHeaderAreRefused(t *testing.T) {
-	invalid := map[string][]string{
-		"User-Agent":               nil,
-		"Cache-Control":            {"max-age=0"},
-		"X-Bunq-Client-Request-Id": nil,
-		"X-Bunq-Language":          {"de_DE", "en", "EN_us"},
-		"X-Bunq-Region":            {"nl", "nl_NLD", "xxxxx"},
-		"X-Bunq-Geolocation":       {"0 0 0 0", "0 0 0 0 00", "0 0 0 0 nl", "a b c d NL", "0 0 0 -1 000"},
+// Each client sends only these headers, the token and the signature. None sends a Content-Type.
+func TestOtherClients(t *testing.T) {
+	for name, headers := range map[string]map[string]string{
+		"Python SDK": {
+			"User-Agent": "bunq-sdk-python/1.13.1", "X-Bunq-Geolocation": "0 0 0 0 NL", "X-Bunq-Language": "en_US",
+			"X-Bunq-Region": "nl_NL", "Cache-Control": "no-cache", "Accept": "*/*", "Connection": "keep-alive",
+		},
+		"C# SDK": {
+			"User-Agent": "bunq-sdk-csharp/1.14.0.0", "X-Bunq-Geolocation": "0 0 0 0 NL", "X-Bunq-Language": "en_US",
+			"X-Bunq-Region": "nl_NL", "Cache-Control": "no-cache",
+		},
+		"User-Agent alone": {"User-Agent": "minimal/1", requestID: ""},
+		"same request id":  {"User-Agent": "minimal/1", requestID: "1", "X-Bunq-Language": "", "X-Bunq-Region": ""},
+	} {
+		t.Log(name)
+		simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
+			c := newRawClient(t, api)
+			c.headers = headers
+			c.install().register([]string{}...).login()
+			signed := with(signatureHeader, c.sign("")) // the SDKs sign their GETs too
+			c.get("device-server?count=200", signed).ok()
+			c.get("device-server/1", signed).has(404, "DeviceServer not found.")
+			c.get("device-server", with("User-Agent", "")).has(400, "The request header User-Agent")
+		})
 	}
-	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
-		c := loggedIn(t, api)
-		for name, values := range invalid {
-			for _, value := range append(values, "") {
-				words := "The request header " + name + " is missing or invalid."
-				c.get("device-server", with(name, value)).refused(http.StatusBadRequest, words)
-				c.postSessionServer(with(name, value)).refused(http.StatusBadRequest, words)
-			}
-			c.get("device-server", without(name)).refused(http.StatusBadRequest, "The request header "+name)
-			c.postInstallation(publicPEM(c.key), without(name)).refused(http.StatusBadRequest, "The request header "+name)
-		}
-		for _, value := range []string{"", "text/plain", "application/json; charset=utf-8"} {
-			c.postSessionServer(with("Content-Type", value)).refused(http.StatusBadRequest, "The request header Content-Type")
-		}
-		c.get("device-server", with("X-Bunq-Geolocation", "0 0 0 0 000"), with("X-Bunq-Language", "en_US")).ok()
-	})
 }
 
-func TestEveryAnswerHasAnIDOfItsOwnAndEchoesTheRequests(t *testing.T) {
-	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
+func TestStrict(t *testing.T) {
+	simulate(t, bunqtest.Options{Strict: true}, func(t *testing.T, api *bunqtest.Server) {
 		c := loggedIn(t, api)
-		seen := map[string]bool{}
-		for name, got := range map[string]*answer{
-			"a":                           c.get("device-server", with("X-Bunq-Client-Request-Id", "a")).ok(),
-			"bc 1":                        c.get("device-server/1", with("X-Bunq-Client-Request-Id", "bc 1")),
-			"d":                           c.get("unknown", with("X-Bunq-Client-Request-Id", "d")),
-			"1732271337000.1234":          c.postSessionServer(with("X-Bunq-Client-Request-Id", "1732271337000.1234")).ok(),
-			strings.Repeat("long ", 1000): c.get("device-server", without("X-Bunq-Language"), with("X-Bunq-Client-Request-Id", strings.Repeat("long ", 1000))),
+		for name, values := range map[string][]string{
+			"User-Agent":         {""},
+			"Content-Type":       {"", "text/plain", "application/json; charset=utf-8"},
+			"Cache-Control":      {"", "max-age=0"},
+			requestID:            {""},
+			"X-Bunq-Language":    {"", "de_DE", "en", "EN_us"},
+			"X-Bunq-Region":      {"", "nl", "nl_NLD", "xxxxx"},
+			"X-Bunq-Geolocation": {"", "0 0 0 0", "0 0 0 0 00", "0 0 0 0 nl", "a b c d NL", "0 0 0 -1 000"},
 		} {
-			got.identified()
-			if echo := got.header.Get("X-Bunq-Client-Request-Id"); echo != name {
-				t.Errorf("request id %.20q came back as %.20q", name, echo)
+			for _, value := range values {
+				c.postInstallation(publicPEM(c.key), with(name, value)).has(400, "The request header "+name)
 			}
-			id := got.header.Get("X-Bunq-Client-Response-Id")
-			if seen[id] {
-				t.Errorf("response id %s came twice", id)
-			}
-			seen[id] = true
 		}
+		again := with(requestID, "again")
+		c.get("device-server", again, with("Content-Type", ""), with("X-Bunq-Geolocation", "0 0 0 0 000")).ok()
+		c.get("device-server", again).has(400, "The request id has been used before by this device server.")
+		c.postSessionServer(again).has(400, "The request id has been used before by this device server.")
+		loggedIn(t, api).get("device-server", again).ok() // another installation
 	})
 }
 
-func TestRequestIDsAreTakenOnce(t *testing.T) {
-	const words = "The request id has been used before by this device server."
-	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
+func TestResponseHeaders(t *testing.T) {
+	simulate(t, bunqtest.Options{Warning: "Your API key will expire."}, func(t *testing.T, api *bunqtest.Server) {
 		c := loggedIn(t, api)
-		again := with("X-Bunq-Client-Request-Id", "again")
-		c.get("device-server", again).ok()
-		c.get("device-server", again).refused(http.StatusBadRequest, words)
-		c.postSessionServer(again).refused(http.StatusBadRequest, words) // one installation, whatever the token
-		other := newRawClient(t, api)
-		other.key = otherKey()
-		other.install().register().login().get("device-server", again).ok()
-	})
-}
-
-func TestWarningComesWithEveryAnswer(t *testing.T) {
-	const text = "Your API key will expire."
-	simulate(t, bunqtest.Options{Warning: text}, func(t *testing.T, api *bunqtest.Server) {
-		c := newRawClient(t, api)
-		for _, got := range []*answer{c.postInstallation(publicPEM(c.key)).ok(), c.get("device-server"), c.get("unknown")} {
-			if warning := got.header.Get("X-Bunq-Warning"); warning != text {
-				t.Errorf("HTTP status %d with X-Bunq-Warning %q", got.status, warning)
-			}
-		}
-	})
-	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
-		if got := newRawClient(t, api).get("device-server"); got.header["X-Bunq-Warning"] != nil {
-			t.Error("a warning although there is none")
-		}
-	})
-}
-
-func TestWhatBunqDoesNotServeIsNotFound(t *testing.T) {
-	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
-		c := loggedIn(t, api)
-		for _, call := range [][2]string{
-			{"GET", "/"}, {"GET", "/v1"}, {"GET", "/v1/"}, {"GET", "/device-server"}, {"GET", "/v2/device-server"},
-			{"GET", "/v1/device-server/"}, {"GET", "/v1/device-server/1/"}, {"GET", "/v1/Device-Server"},
-			{"GET", "/v1//device-server"}, {"GET", "/v1/./device-server"}, {"GET", "/v1/user"},
-			{"GET", "/v1/installation"}, {"GET", "/v1/session-server"}, {"HEAD", "/v1/device-server"},
-			{"PUT", "/v1/device-server/1"}, {"DELETE", "/v1/device-server/1"}, {"PATCH", "/v1/device-server"},
+		seen := map[string]bool{} // response ids
+		for want, path := range map[string]string{
+			"a": "device-server", "bc 1": "device-server/1", "1732.1": "unknown", "": "device-server?count=0",
 		} {
-			got := c.do(call[0], call[1], c.session, "")
-			if got.status != http.StatusNotFound {
-				t.Errorf("%s %s: HTTP status %d, want 404", call[0], call[1], got.status)
-				continue
+			got := c.get(path, with(requestID, want)).header
+			contentType, warning := got.Get("Content-Type"), got.Get("X-Bunq-Warning")
+			if got.Get(requestID) != want || contentType != "application/json" || warning == "" {
+				t.Errorf("%s, request id %q: headers %v", path, want, got)
 			}
-			got.refused(http.StatusNotFound, "Route not found.")
+			seen[got.Get("X-Bunq-Client-Response-Id")] = true
 		}
-		for _, id := range []string{"999999", "0", "-1", "x", "99999999999999999999"} {
-			c.get("device-server/"+id).refused(http.StatusNotFound, "DeviceServer not found.")
+		if len(seen) != 4 {
+			t.Errorf("response ids %v, want 4 different ones", seen)
 		}
 	})
 }
 
-// A handler that is tried without a network needs an address of its client's all the same.
-func TestRequestFromNowhereIsAnErrorOfTheServers(t *testing.T) {
-	api := newServer(t, bunqtest.Options{ErrorsSigned: true})
-	r := httptest.NewRequest(http.MethodGet, "/v1/device-server", nil)
-	r.RemoteAddr = "nowhere"
-	recorder := httptest.NewRecorder()
-	api.ServeHTTP(recorder, r)
-	got := &answer{t, recorder.Code, recorder.Header(), recorder.Body.Bytes()}
-	got.refused(http.StatusInternalServerError, "The address of the client is unknown.")
-	if got.header["X-Bunq-Server-Signature"] != nil {
-		t.Error("an answer of 500 is signed")
-	}
+func TestNotFound(t *testing.T) {
+	simulate(t, bunqtest.Options{}, func(t *testing.T, api *bunqtest.Server) {
+		api.AddDeviceServer(2, bunq.DeviceServer{ID: 7})
+		c := loggedIn(t, api)
+		for _, call := range []string{
+			"GET /", "GET /v1/", "GET /device-server", "GET /v2/device-server", "GET /v1/Device-Server",
+			"GET /v1//device-server", "GET /v1/user", "GET /v1/installation", "HEAD /v1/device-server",
+			"PUT /v1/device-server/1",
+		} {
+			method, path, _ := strings.Cut(call, " ")
+			c.do(method, path, c.session, "").has(404, "Route not found.")
+		}
+		for _, id := range []string{"7", "999999", "0", "-1", "x", "1/", "99999999999999999999"} {
+			c.get("device-server/"+id).has(404, "DeviceServer not found.")
+		}
+	})
 }

@@ -1,10 +1,8 @@
 package bunqtest_test
 
 import (
-	"bytes"
 	"cmp"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -14,206 +12,41 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/uuid"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
 
 const (
-	apiKey = "sandbox_0123456789abcdef"
-	userID = 1
-	home   = "192.0.2.1"
-	away   = "198.51.100.2"
+	requestID       = "X-Bunq-Client-Request-Id"
+	signatureHeader = "X-Bunq-Client-Signature"
+
+	apiKey      = "sandbox_0123456789abcdef"
+	otherAPIKey = "sandbox_fedcba9876543210"
+	userID      = 1
+	timeout     = time.Hour
+	home        = "192.0.2.1"
+	away        = "198.51.100.2"
 )
 
-// simulate runs a test on a virtual clock, against an API with one user.
+// simulate runs a test with a fake clock and an API with two users.
 func simulate(t *testing.T, options bunqtest.Options, test func(*testing.T, *bunqtest.Server)) {
 	t.Helper()
-	simulateFor(t, options, bunqtest.User{}, test)
-}
-
-// simulateFor is simulate with a user of the test's own, who is completed.
-func simulateFor(t *testing.T, options bunqtest.Options, u bunqtest.User, test func(*testing.T, *bunqtest.Server)) {
-	t.Helper()
-	u.ID, u.Kind, u.APIKey = userID, cmp.Or(u.Kind, "UserPerson"), cmp.Or(u.APIKey, apiKey)
-	u.SessionTimeout = cmp.Or(u.SessionTimeout, 7*24*time.Hour)
 	synctest.Test(t, func(t *testing.T) {
-		api := newServer(t, options)
-		api.AddUser(u)
+		api := bunqtest.New(options)
+		api.AddUser(bunqtest.User{ID: userID, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: timeout})
+		api.AddUser(bunqtest.User{ID: 2, Kind: "UserApiKey", APIKey: otherAPIKey, SessionTimeout: timeout})
 		test(t, api)
 	})
 }
 
-func newServer(t *testing.T, options bunqtest.Options) *bunqtest.Server {
-	t.Helper()
-	api, err := bunqtest.New(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return api
-}
-
-// rawClient speaks HTTP to the simulation with nothing of package bunq's client between them.
-type rawClient struct {
-	t       *testing.T
-	api     http.Handler
-	address string        // that its requests come from
-	pause   time.Duration // before each request: the default keeps clear of all rate limits
-	key     *rsa.PrivateKey
-	apiKey  string
-
-	requests     int
-	server       *rsa.PublicKey // bunq's
-	installation string         // token
-	session      string         // token
-	device       int64
-}
-
-func newRawClient(t *testing.T, api http.Handler) *rawClient {
-	return &rawClient{t: t, api: api, address: home, pause: 30 * time.Second, key: testKey(), apiKey: apiKey}
-}
-
-// Two key pairs are enough for all tests, and to make one takes a tenth of a second.
-var (
-	testKey  = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-	otherKey = sync.OnceValue(func() *rsa.PrivateKey { return newKey(2048) })
-)
-
-func newKey(bits int) *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
-
-func publicPEM(key *rsa.PrivateKey) string {
-	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		panic(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-}
-
-// change makes a request other than the usual one.
-type change func(*http.Request)
-
-func with(name, value string) change { return func(r *http.Request) { r.Header.Set(name, value) } }
-func without(name string) change     { return func(r *http.Request) { r.Header.Del(name) } }
-func from(address string) change     { return func(r *http.Request) { r.RemoteAddr = address + ":4711" } }
-
-// do sends a request with every header that bunq wants. A body is signed if there is a token.
-func (c *rawClient) do(method, path, token, body string, changes ...change) *answer {
-	c.t.Helper()
-	time.Sleep(c.pause)
-	c.requests++
-	r := httptest.NewRequest(method, path, bytes.NewReader([]byte(body)))
-	r.RemoteAddr = c.address + ":1234"
-	for name, value := range map[string]string{
-		"User-Agent": "raw/1", "Cache-Control": "no-cache", "X-Bunq-Language": "nl_NL", "X-Bunq-Region": "nl_NL",
-		"X-Bunq-Geolocation": "4.89 52.37 -2 100 NL", "X-Bunq-Client-Request-Id": fmt.Sprintf("%p-%d", c, c.requests),
-	} {
-		r.Header.Set(name, value)
-	}
-	if token != "" {
-		r.Header.Set("X-Bunq-Client-Authentication", token)
-	}
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/json")
-		if token != "" {
-			r.Header.Set("X-Bunq-Client-Signature", c.sign(body))
-		}
-	}
-	for _, change := range changes {
-		change(r)
-	}
-	recorder := httptest.NewRecorder()
-	c.api.ServeHTTP(recorder, r)
-	return &answer{c.t, recorder.Code, recorder.Header(), recorder.Body.Bytes()}
-}
-
-func (c *rawClient) sign(body string) string {
-	sum := sha256.Sum256([]byte(body))
-	signature, err := rsa.SignPKCS1v15(nil, c.key, crypto.SHA256, sum[:])
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return base64.StdEncoding.EncodeToString(signature)
-}
-
-// get reads with the session, if there is one, or else with the installation.
-func (c *rawClient) get(path string, changes ...change) *answer {
-	c.t.Helper()
-	token := c.installation
-	if c.session != "" {
-		token = c.session
-	}
-	return c.do(http.MethodGet, "/v1/"+path, token, "", changes...)
-}
-
-func (c *rawClient) postInstallation(publicKey string, changes ...change) *answer {
-	c.t.Helper()
-	return c.do(http.MethodPost, "/v1/installation", "", toJSON(map[string]any{"client_public_key": publicKey}), changes...)
-}
-
-func (c *rawClient) postDeviceServer(permitted []string, changes ...change) *answer {
-	c.t.Helper()
-	body := map[string]any{"description": "raw", "secret": c.apiKey}
-	if permitted != nil {
-		body["permitted_ips"] = permitted
-	}
-	return c.do(http.MethodPost, "/v1/device-server", c.installation, toJSON(body), changes...)
-}
-
-func (c *rawClient) postSessionServer(changes ...change) *answer {
-	c.t.Helper()
-	return c.do(http.MethodPost, "/v1/session-server", c.installation, toJSON(map[string]any{"secret": c.apiKey}), changes...)
-}
-
-func (c *rawClient) install() *rawClient {
-	c.t.Helper()
-	objects := c.postInstallation(publicPEM(c.key)).ok().objects()
-	c.installation = objects[1]["Token"]["token"].(string)
-	block, _ := pem.Decode([]byte(objects[2]["ServerPublicKey"]["server_public_key"].(string)))
-	server, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.server = server.(*rsa.PublicKey)
-	return c
-}
-
-func (c *rawClient) register(permitted ...string) *rawClient {
-	c.t.Helper()
-	c.device = int64(c.postDeviceServer(permitted).ok().objects()[0]["Id"]["id"].(float64))
-	return c
-}
-
-func (c *rawClient) login() *rawClient {
-	c.t.Helper()
-	c.session = c.postSessionServer().ok().objects()[1]["Token"]["token"].(string)
-	return c
-}
-
-// loggedIn returns a client after the whole handshake.
-func loggedIn(t *testing.T, api http.Handler) *rawClient {
-	t.Helper()
-	return newRawClient(t, api).install().register().login()
-}
-
-func toJSON(value any) string {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
-}
-
-// addDevices adds n device servers of the user's, with the ids 1 to n.
+// addDevices adds n device servers of the first user, with the ids 1 to n.
 func addDevices(api *bunqtest.Server, n int) {
 	created := time.Date(2015, 6, 13, 23, 19, 16, 215235000, time.UTC)
 	for id := 1; id <= n; id++ {
@@ -222,4 +55,191 @@ func addDevices(api *bunqtest.Server, n int) {
 			Description: "a server", IP: "192.0.2.7", Status: bunq.Statuses()[id%4],
 		})
 	}
+}
+
+// rawClient sends HTTP requests to an API, without the client of package bunq. It checks every exchange against
+// openapi.yml.
+type rawClient struct {
+	t       *testing.T
+	api     http.Handler
+	pause   time.Duration // before each request; the default avoids the rate limits
+	key     *rsa.PrivateKey
+	apiKey  string
+	headers map[string]string // of each request
+
+	server       *rsa.PublicKey
+	installation string // token
+	session      string // token
+	device       int64
+}
+
+func newRawClient(t *testing.T, api http.Handler) *rawClient {
+	return &rawClient{
+		t: t, api: api, pause: 30 * time.Second, key: bunqtest.ClientKey(0), apiKey: apiKey,
+		headers: map[string]string{
+			"User-Agent": "raw/1", "Cache-Control": "no-cache", "Content-Type": "application/json",
+			"X-Bunq-Language": "nl_NL", "X-Bunq-Region": "nl_NL", "X-Bunq-Geolocation": "4.89 52.37 -2 100 NL",
+		},
+	}
+}
+
+// loggedIn returns a client after the handshake.
+func loggedIn(t *testing.T, api http.Handler) *rawClient {
+	t.Helper()
+	return newRawClient(t, api).install().register().login()
+}
+
+func (c *rawClient) install() *rawClient {
+	c.t.Helper()
+	got := c.postInstallation(publicPEM(c.key))
+	c.installation = got.object(1, "Token")["token"].(string)
+	block, _ := pem.Decode([]byte(got.object(2, "ServerPublicKey")["server_public_key"].(string)))
+	server, _ := x509.ParsePKIXPublicKey(block.Bytes)
+	c.server = server.(*rsa.PublicKey)
+	return c
+}
+
+func (c *rawClient) register(permitted ...string) *rawClient {
+	c.t.Helper()
+	c.device = int64(c.postDeviceServer(permitted).object(0, "Id")["id"].(float64))
+	return c
+}
+
+func (c *rawClient) login() *rawClient {
+	c.t.Helper()
+	c.session = c.postSessionServer().object(1, "Token")["token"].(string)
+	return c
+}
+
+// change modifies a request before it is sent.
+type change func(*http.Request)
+
+func from(address string) change { return func(r *http.Request) { r.RemoteAddr = address + ":1234" } }
+
+// with sets a header, or deletes it if the value is empty.
+func with(name, value string) change {
+	return func(r *http.Request) {
+		if r.Header.Set(name, value); value == "" {
+			r.Header.Del(name)
+		}
+	}
+}
+
+// do sends a request with the headers that bunq documents. A body is signed if there is a token.
+func (c *rawClient) do(method, path, token, body string, changes ...change) *answer {
+	c.t.Helper()
+	time.Sleep(c.pause)
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	from(home)(r)
+	r.Header.Set(requestID, uuid.NewString())
+	for name, value := range c.headers {
+		r.Header.Set(name, value)
+	}
+	r.Header.Set("X-Bunq-Client-Authentication", token)
+	if method == http.MethodPost && token != "" {
+		r.Header.Set(signatureHeader, c.sign(body))
+	}
+	for _, change := range changes {
+		change(r)
+	}
+	recorder := httptest.NewRecorder()
+	c.api.ServeHTTP(recorder, r)
+	got := newAnswer(c.t, recorder)
+	if err := checkDocument(r, body, got); err != nil {
+		c.t.Errorf("%s %s, status %d: %v", method, path, got.status, err)
+	}
+	return got
+}
+
+func (c *rawClient) sign(body string) string {
+	sum := sha256.Sum256([]byte(body))
+	signature, _ := rsa.SignPKCS1v15(nil, c.key, crypto.SHA256, sum[:])
+	return base64.StdEncoding.EncodeToString(signature)
+}
+
+// get sends the token of the session, or else that of the installation.
+func (c *rawClient) get(path string, changes ...change) *answer {
+	return c.do(http.MethodGet, "/v1/"+path, cmp.Or(c.session, c.installation), "", changes...)
+}
+
+func (c *rawClient) postInstallation(publicKey string, changes ...change) *answer {
+	body := fmt.Sprintf(`{"client_public_key":%q}`, publicKey)
+	return c.do(http.MethodPost, "/v1/installation", "", body, changes...)
+}
+
+func (c *rawClient) postDeviceServer(permitted []string, changes ...change) *answer {
+	body := map[string]any{"description": "raw", "secret": c.apiKey}
+	if permitted != nil {
+		body["permitted_ips"] = permitted
+	}
+	text, _ := json.Marshal(body)
+	return c.do(http.MethodPost, "/v1/device-server", c.installation, string(text), changes...)
+}
+
+func (c *rawClient) postSessionServer(changes ...change) *answer {
+	body := fmt.Sprintf(`{"secret":%q}`, c.apiKey)
+	return c.do(http.MethodPost, "/v1/session-server", c.installation, body, changes...)
+}
+
+func publicPEM(key *rsa.PrivateKey) string {
+	der, _ := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
+
+// answer is a response to a rawClient.
+type answer struct {
+	t       *testing.T
+	status  int
+	header  http.Header
+	body    []byte
+	content struct {
+		Response   []map[string]map[string]any
+		Pagination map[string]string // null is ""
+	}
+}
+
+func newAnswer(t *testing.T, recorder *httptest.ResponseRecorder) *answer {
+	a := &answer{t: t, status: recorder.Code, header: recorder.Header(), body: recorder.Body.Bytes()}
+	_ = json.Unmarshal(a.body, &a.content)
+	return a
+}
+
+// The error descriptions that clients compare.
+const (
+	errCredentials    = "User credentials are incorrect. Incorrect API key or IP address."
+	errAuthorisation  = "Insufficient authorisation."
+	errAuthentication = "Insufficient authentication."
+	errSignature      = "The request signature is invalid."
+	errUnsigned       = "For this operation a request signature is required."
+)
+
+// has fails the test unless the answer has that status, and that beginning of a description if it is an error.
+func (a *answer) has(status int, description string) *answer {
+	a.t.Helper()
+	described := strings.Contains(string(a.body), `"error_description":"`+description)
+	if a.status != status || described != (status != http.StatusOK) {
+		a.t.Fatalf("status %d: %.200s; want %d %q", a.status, a.body, status, description)
+	}
+	return a
+}
+
+// ok fails the test unless the answer is a success.
+func (a *answer) ok() *answer {
+	a.t.Helper()
+	return a.has(http.StatusOK, "")
+}
+
+// object returns an object of the Response array.
+func (a *answer) object(i int, key string) map[string]any {
+	a.t.Helper()
+	return a.ok().content.Response[i][key]
+}
+
+// ids returns the ids of the listed device servers.
+func (a *answer) ids() (ids []int64) {
+	a.t.Helper()
+	for i := range a.ok().content.Response {
+		ids = append(ids, int64(a.object(i, "DeviceServer")["id"].(float64)))
+	}
+	return ids
 }

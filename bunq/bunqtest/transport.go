@@ -5,27 +5,24 @@ import (
 	"net/http/httptest"
 )
 
-// Transport answers requests with a handler in the same process. In a bubble of testing/synctest, where a network would
-// stop the virtual clock, it stands in for one.
+// Transport returns a transport that passes requests to a handler, without a network. In a bubble of
+// testing/synctest, network connections would stop the fake clock.
 func Transport(h http.Handler) http.RoundTripper { return transport{h} }
 
 type transport struct{ handler http.Handler }
 
-// RoundTrip implements [http.RoundTripper]. It ends with the request's context, whatever the handler does.
+// RoundTrip implements [http.RoundTripper]. It returns when the request's context ends, even if the handler does not.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	incoming := r.Clone(r.Context())
-	incoming.RemoteAddr = "192.0.2.1:1234"
-	if incoming.Body == nil {
-		incoming.Body = http.NoBody
-	}
-	answered := make(chan *http.Response, 1)
+	incoming := httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), r.Body) // from 192.0.2.1
+	incoming.Header = r.Header.Clone()
+	responses := make(chan *http.Response, 1)
 	go func() {
 		recorder := httptest.NewRecorder()
 		t.handler.ServeHTTP(recorder, incoming)
-		answered <- recorder.Result()
+		responses <- recorder.Result()
 	}()
 	select {
-	case response := <-answered:
+	case response := <-responses:
 		return response, nil
 	case <-r.Context().Done():
 		return nil, r.Context().Err()

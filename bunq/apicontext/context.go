@@ -1,0 +1,204 @@
+// Package apicontext reads and writes the API context file of bunq's official SDKs.
+//
+// The file holds what the handshake with bunq yields and must not be requested twice: the installation, the device
+// server and the session. docs/context-file.md describes its keys.
+package apicontext
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"bunq_exporter/bunq"
+)
+
+// Context is an API context. Copies share nothing that is changed, so a changed copy is a new context.
+type Context struct {
+	Environment  bunq.Environment
+	APIKey       string // "" if there is none
+	Installation Installation
+	Session      Session
+
+	DeviceServerID int64     // 0 if unknown: the SDKs do not store it
+	Registered     bool      // the installation has its device server
+	Requested      string    // description of a device server whose registration is not confirmed; "" if there is none
+	LoginRequested time.Time // when a session was last requested, by the local clock; zero if unknown
+
+	document map[string]json.RawMessage // the file as it was read: keys of others are kept; nil without a file
+}
+
+// Installation is made for a key pair, once. Its Token is empty if there is none yet.
+type Installation struct {
+	Token      string
+	PrivateKey *rsa.PrivateKey // nil if the file holds none
+	ServerKey  *rsa.PublicKey
+	Created    time.Time // by bunq's clock; zero if unknown
+
+	text json.RawMessage // as it was read
+}
+
+// Session is an open session. Its Token is empty if there is none.
+type Session struct {
+	Token  string
+	Expiry time.Time
+	User   bunq.User // of a session that was opened, not read
+
+	text json.RawMessage // as it was read
+}
+
+// The keys of the file. The last four are the exporter's own. A device_server_id of 0 means: not registered yet.
+const (
+	environmentKey    = "environment_type"
+	apiKeyKey         = "api_key"
+	installationKey   = "installation_context"
+	sessionKey        = "session_context"
+	deviceServerKey   = "device_server_id"
+	requestedKey      = "device_server_requested"
+	installedKey      = "installation_created"
+	loginRequestedKey = "session_requested"
+)
+
+// timeLayout is bunq's and the SDKs' format of times. expiry_time is the writer's local time, without a zone.
+const timeLayout = "2006-01-02 15:04:05.000000"
+
+type installationJSON struct {
+	Token            string `json:"token"`
+	PrivateKeyClient string `json:"private_key_client"`
+	PublicKeyClient  string `json:"public_key_client"`
+	PublicKeyServer  string `json:"public_key_server"`
+}
+
+// parse reads the text of a file. Its errors quote nothing: the file holds secrets.
+func parse(text []byte) (*Context, error) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // the C# SDK writes a byte order mark
+	c := &Context{}
+	if json.Unmarshal(text, &c.document) != nil || c.document == nil {
+		return nil, errors.New("is not a JSON object")
+	}
+	var environment, created string
+	for key, into := range map[string]any{
+		environmentKey: &environment, apiKeyKey: &c.APIKey, deviceServerKey: &c.DeviceServerID,
+		requestedKey: &c.Requested, installedKey: &created, loginRequestedKey: &c.LoginRequested,
+	} {
+		if value, ok := c.document[key]; ok && json.Unmarshal(value, into) != nil {
+			return nil, fmt.Errorf("has a value of the wrong type in %s", key)
+		}
+	}
+	c.Environment = bunq.Environment(strings.ToLower(environment))
+	if err := c.Installation.parse(c.document[installationKey]); err != nil {
+		return nil, err
+	}
+	c.Installation.Created, _ = time.Parse(timeLayout, created)
+	_, ours := c.document[deviceServerKey]
+	c.Registered = c.Installation.Token != "" && (!ours || c.DeviceServerID != 0) // the SDKs save after registering
+	if c.Registered {
+		c.Requested = ""
+	}
+	// A new installation in place of a lost one would register a second device server.
+	lost := c.DeviceServerID != 0 || c.Requested != "" ||
+		!ours && (c.document[installationKey] != nil || c.document[sessionKey] != nil)
+	if c.Installation.Token == "" && lost {
+		return nil, errors.New("has lost the token of its installation")
+	}
+	if c.Installation.Token != "" { // a session without bunq's key could only be used unverified
+		c.Session = parseSession(c.document[sessionKey])
+	}
+	return c, nil
+}
+
+func (i *Installation) parse(text json.RawMessage) (err error) {
+	var values installationJSON
+	if text != nil && json.Unmarshal(text, &values) != nil {
+		return fmt.Errorf("has a value of the wrong type in %s", installationKey)
+	}
+	if values.Token == "" {
+		return nil
+	}
+	i.Token, i.text = values.Token, text
+	if i.ServerKey, err = bunq.ParsePublicKey(values.PublicKeyServer); err != nil {
+		return fmt.Errorf("has a public_key_server that is %w", err)
+	}
+	if values.PrivateKeyClient == "" {
+		return nil
+	}
+	if i.PrivateKey, err = bunq.ParsePrivateKey(values.PrivateKeyClient); err != nil {
+		return fmt.Errorf("has a private_key_client that is %w", err)
+	}
+	return nil
+}
+
+// parseSession reads a session_context. One that cannot be read counts as none: a new session can always be opened.
+func parseSession(text json.RawMessage) Session {
+	var s struct {
+		Token  string `json:"token"`
+		Expiry string `json:"expiry_time"`
+	}
+	_ = json.Unmarshal(text, &s)
+	expiry, err := time.ParseInLocation(timeLayout, s.Expiry, time.Local)
+	if err != nil {
+		return Session{}
+	}
+	return Session{Token: s.Token, Expiry: expiry, text: text}
+}
+
+// encode returns the text of the file, indented as the Python SDK does. What was read and not changed is kept as it
+// was.
+func (c *Context) encode() []byte {
+	document := map[string]any{}
+	for key, value := range c.document {
+		document[key] = value
+	}
+	set := func(key string, value any, present bool) {
+		if document[key] = value; !present {
+			delete(document, key)
+		}
+	}
+	set(environmentKey, strings.ToUpper(string(c.Environment)), true)
+	set(apiKeyKey, c.APIKey, c.APIKey != "")
+	set(installationKey, c.Installation.encode(), true)
+	set(installedKey, c.Installation.Created.Format(timeLayout), !c.Installation.Created.IsZero())
+	set(sessionKey, c.Session.encode(), c.Session.Token != "")
+	set(deviceServerKey, c.DeviceServerID, !c.Registered || c.DeviceServerID != 0)
+	set(requestedKey, c.Requested, c.Requested != "")
+	set(loginRequestedKey, c.LoginRequested.UTC(), !c.LoginRequested.IsZero())
+	text, _ := json.MarshalIndent(document, "", "    ") // of text, numbers and valid JSON: it cannot fail
+	return append(text, '\n')
+}
+
+func (i *Installation) encode() any {
+	if i.text != nil || i.PrivateKey == nil {
+		return i.text
+	}
+	private, public := bunq.EncodePrivateKey(i.PrivateKey), bunq.EncodePublicKey(&i.PrivateKey.PublicKey)
+	if i.ServerKey == nil { // planned
+		return installationJSON{PrivateKeyClient: private, PublicKeyClient: public}
+	}
+	return installationJSON{i.Token, private, public, bunq.EncodePublicKey(i.ServerKey)}
+}
+
+// sdkKeys are the keys under which the SDKs store the user of a session. The PHP SDK uses camelCase.
+var sdkKeys = map[string]string{
+	"UserPerson":                 "user_person",
+	"UserCompany":                "user_company",
+	"UserApiKey":                 "user_api_key",
+	"UserPaymentServiceProvider": "user_payment_service_provider",
+}
+
+func (s *Session) encode() any {
+	if s.text != nil || s.Token == "" {
+		return s.text
+	}
+	kind := s.User.Kind
+	return map[string]any{
+		"token": s.Token,
+		// In whole seconds: the Java SDK reads six digits after the point as milliseconds.
+		"expiry_time":                        s.Expiry.Local().Truncate(time.Second).Format(timeLayout),
+		"user_id":                            s.User.ID,
+		sdkKeys[kind]:                        s.User.JSON,
+		strings.ToLower(kind[:1]) + kind[1:]: s.User.JSON,
+	}
+}

@@ -1,0 +1,147 @@
+package apicontext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
+
+	"bunq_exporter/bunq"
+)
+
+// maxFile bounds a context file, in bytes: a user object of bunq has some kilobytes.
+const maxFile = 4 << 20
+
+// ErrReplaced reports that the file holds another installation than the context to save.
+var ErrReplaced = errors.New("replaced by another program")
+
+// ReadFile reads a regular file of at most limit bytes. It does not wait, as opening a named pipe would.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return text, err
+}
+
+// Load reads the context file of this program or an SDK. A file that does not exist is an empty context. A damaged
+// file and one of another environment are errors that say what to do.
+func Load(path string, environment bunq.Environment) (*Context, error) {
+	text, err := ReadFile(path, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Context{Environment: environment}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading API context: %w", err)
+	}
+	c, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading API context: %s %w: restore a backup, or move the file away to register a new "+
+			"device server (bunq keeps the old one)", path, err)
+	}
+	if c.Environment == "" {
+		c.Environment = environment
+	}
+	if c.Environment != environment {
+		return nil, fmt.Errorf("reading API context: %s belongs to %q, but the account is configured for %q: correct the "+
+			"environment, or name another context file", path, c.Environment, environment)
+	}
+	return c, nil
+}
+
+// Exists reports whether the context was read from a file.
+func (c *Context) Exists() bool { return c.document != nil }
+
+// Save replaces the file: atomically, on disk when it returns, readable by its owner alone. A damaged file and one of
+// another installation are left as they are.
+func (c *Context) Save(path string) error {
+	there, err := Load(path, c.Environment)
+	if err != nil {
+		return err
+	}
+	if there.Installation.Token != "" && there.Installation.Token != c.Installation.Token {
+		return fmt.Errorf("saving API context: %s: %w", path, ErrReplaced)
+	}
+	if err = replaceFile(resolve(path), c.encode()); err == nil {
+		return nil
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause // without the name of the temporary file, which differs from try to try
+	}
+	return fmt.Errorf("saving API context: %s: %w: its folder must exist, be writable and have space, and the file must "+
+		"not be a mount of its own", path, err)
+}
+
+// replaceFile is not renameio.WriteFile, which would keep the mode of the earlier file.
+func replaceFile(path string, text []byte) error {
+	folder := filepath.Dir(path)
+	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(folder), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Cleanup() }()
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	if err := file.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	parent, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	if err := parent.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // some file systems do not support it
+		return err
+	}
+	return nil
+}
+
+// resolve follows symbolic links, so that a replaced file does not replace a link to it.
+func resolve(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	}
+	return path
+}
+
+// lockRetry is the interval at which a lock is tried that another process holds.
+const lockRetry = 50 * time.Millisecond
+
+// ErrLocked reports that another process holds the lock.
+var ErrLocked = errors.New("another process holds the lock")
+
+// Lock prevents other processes, and other accounts of this one, from logging in with the context file until unlock.
+// It waits until ctx ends. The SDKs do not know this lock.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
+	flags := flock.SetFlag(os.O_CREATE | os.O_RDWR | syscall.O_NONBLOCK)
+	lock := flock.New(resolve(path)+".lock", flags, flock.SetPermissions(0o600))
+	locked, err := lock.TryLockContext(ctx, lockRetry)
+	switch {
+	case locked:
+		return func() { _ = lock.Unlock() }, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("locking API context: %s: %w", lock.Path(), ErrLocked)
+	}
+	return nil, fmt.Errorf("locking API context: %w", err)
+}

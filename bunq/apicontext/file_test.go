@@ -1,0 +1,181 @@
+package apicontext_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/apicontext"
+)
+
+// A damaged file holds the only key to a device server that bunq keeps for ever: it is left for a person to look at.
+func TestLoadDamagedFiles(t *testing.T) {
+	public := parse(t, readFile(t, "testdata/python.conf"))["installation_context"].(map[string]any)["public_key_client"]
+	changed := func(key string, value any) string {
+		return readFile(t, copyFile(t, "python.conf", map[string]any{key: value}))
+	}
+	for text, want := range map[string]string{
+		"": "JSON object", `{"api_key": "`: "JSON object", "[]": "JSON object", "null": "JSON object", "\xff": "JSON object",
+		changed("api_key", []string{apiKey}):                      "api_key",
+		changed("device_server_id", "secret"):                     "device_server_id",
+		changed("session_requested", "secret"):                    "session_requested",
+		changed("installation_context", "secret"):                 "installation_context",
+		changed("installation_context", nil):                      "token",
+		changed("installation_context/token", nil):                "token",
+		changed("installation_context/token", []string{"secret"}): "installation_context",
+		`{"device_server_id":7}`:                                  "token", `{"device_server_requested":"mine"}`: "token",
+		changed("installation_context/public_key_server", nil):        "public_key_server",
+		changed("installation_context/public_key_server", "secret"):   "public_key_server",
+		changed("installation_context/private_key_client", "secret§"): "private_key_client",
+		changed("installation_context/private_key_client", public):    "private_key_client",
+	} {
+		path := writeFile(t, text)
+		_, err := apicontext.Load(path, bunq.Sandbox)
+		for _, err := range []error{err, newContext(t).Save(path)} {
+			for _, part := range []string{path, want, "restore a backup"} {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("%.60q: the error is %v, want %q in it", text, err, part)
+				}
+			}
+			for _, secret := range []string{"secret", apiKey, token, session, "-----"} {
+				if strings.Contains(fmt.Sprint(err), secret) {
+					t.Errorf("the error holds a secret: %v", err)
+				}
+			}
+		}
+		if got := readFile(t, path); got != text {
+			t.Errorf("%.60q was changed", text)
+		}
+	}
+}
+
+func TestLoadOtherEnvironment(t *testing.T) {
+	path := copyFile(t, "java.conf", nil)
+	_, err := apicontext.Load(path, bunq.Production)
+	c := newContext(t)
+	c.Environment = bunq.Production
+	for _, err := range []error{err, c.Save(path)} {
+		if err == nil || !strings.Contains(err.Error(), "correct the environment") || strings.Contains(err.Error(), apiKey) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}
+
+func TestLoadMissingFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bunq.conf")
+	c := load(t, path)
+	if expectContext(t, &apicontext.Context{Environment: bunq.Sandbox}, c); c.Exists() {
+		t.Error("the file exists")
+	}
+	check(t, newContext(t).Save(path))
+	if !load(t, path).Exists() {
+		t.Error("the file does not exist")
+	}
+}
+
+func TestSaveReplacedFile(t *testing.T) {
+	path := copyFile(t, "python.conf", nil)
+	before := readFile(t, path)
+	c := newContext(t)
+	c.Installation.Token = "another"
+	if err := c.Save(path); err == nil || readFile(t, path) != before {
+		t.Errorf("the error is %v, and the file is changed: %v", err, readFile(t, path) != before)
+	}
+}
+
+func TestSaveAtomicAndPrivate(t *testing.T) {
+	path := copyFile(t, "python.conf", nil)
+	before := readFile(t, path)
+	link := filepath.Join(t.TempDir(), "link.conf")
+	check(t, os.Symlink(path, link))
+	old, err := os.Open(path)
+	check(t, err)
+	defer func() { _ = old.Close() }()
+	check(t, newContext(t).Save(link))
+	if text, err := io.ReadAll(old); err != nil || string(text) != before {
+		t.Errorf("the old file was written to: %v", err)
+	}
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != 0o600 || load(t, path).DeviceServerID != 4711 {
+		t.Errorf("the file is %v: %v", info, err)
+	}
+	if target, err := os.Readlink(link); err != nil || target != path {
+		t.Errorf("the link points to %q: %v", target, err)
+	}
+	for _, folder := range []string{filepath.Dir(path), filepath.Dir(link)} {
+		if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
+			t.Errorf("the folder has %v: %v", entries, err)
+		}
+	}
+}
+
+func TestSaveFails(t *testing.T) {
+	plain := writeFile(t, "{}")
+	for _, path := range []string{t.TempDir() + "/missing/bunq.conf", "/sys/bunq.conf", plain + "/a.conf", t.TempDir()} {
+		first, second := newContext(t).Save(path), newContext(t).Save(path)
+		if first == nil || !strings.Contains(first.Error(), path) || first.Error() != second.Error() {
+			t.Errorf("%s: the error is %v, then %v", path, first, second)
+		}
+	}
+}
+
+// None of these may make a scrape or the end of the program wait.
+func TestReadFile(t *testing.T) {
+	folder := t.TempDir()
+	at := func(name string) string { return filepath.Join(folder, name) }
+	if err := errors.Join(
+		syscall.Mkfifo(at("fifo"), 0o600), os.Mkdir(at("folder"), 0o700), os.Symlink(at("fifo"), at("link")),
+		os.WriteFile(at("small"), []byte("12345"), 0o600), os.WriteFile(at("large"), []byte("123456"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		at("small"): "", at("fifo"): "regular", at("link"): "regular", at("folder"): "regular", "/dev/zero": "regular",
+		at("large"): "larger", at("missing"): "no such file", at("small/x"): "not a directory",
+	} {
+		text, err := apicontext.ReadFile(path, 5)
+		if want == "" && (err != nil || string(text) != "12345") {
+			t.Errorf("%s: read %q: %v", path, text, err)
+		}
+		if want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path)) {
+			t.Errorf("%s: the error is %v, want %q", path, err, want)
+		}
+	}
+	if err := newContext(t).Save(at("fifo")); err == nil {
+		t.Error("a named pipe is replaced")
+	}
+}
+
+func TestLock(t *testing.T) {
+	path := copyFile(t, "python.conf", nil)
+	link := filepath.Join(t.TempDir(), "link.conf")
+	check(t, os.Symlink(path, link))
+	unlock, err := apicontext.Lock(t.Context(), path)
+	check(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := apicontext.Lock(ctx, link); !errors.Is(err, apicontext.ErrLocked) || ctx.Err() == nil {
+		t.Errorf("a second lock: %v", err)
+	}
+	time.AfterFunc(50*time.Millisecond, unlock)
+	again, err := apicontext.Lock(t.Context(), link)
+	check(t, err)
+	again()
+	if info, err := os.Stat(path + ".lock"); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the lock is %v: %v", info, err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := apicontext.Lock(ctx, t.TempDir()+"/missing/bunq.conf"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a lock in a folder that does not exist: %v", err)
+	}
+}

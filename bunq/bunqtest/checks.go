@@ -1,0 +1,79 @@
+package bunqtest
+
+import (
+	"net/http"
+	"regexp"
+
+	"bunq_exporter/bunq"
+)
+
+const requestIDHeader = "X-Bunq-Client-Request-Id"
+
+// documentedHeaders are those that bunq documents as mandatory. Request ids are usually UUIDs, but need not be.
+var documentedHeaders = map[string]*regexp.Regexp{
+	"User-Agent":         regexp.MustCompile(`.`),
+	"Content-Type":       regexp.MustCompile(`^application/json$`), // of a POST
+	"Cache-Control":      regexp.MustCompile(`^no-cache$`),
+	requestIDHeader:      regexp.MustCompile(`.`),
+	"X-Bunq-Language":    regexp.MustCompile(`^(en_US|nl_NL)$`),
+	"X-Bunq-Region":      regexp.MustCompile(`^[a-z]{2}_[A-Z]{2}$`),
+	"X-Bunq-Geolocation": regexp.MustCompile(`^-?[\d.]+ -?[\d.]+ -?[\d.]+ [\d.]+ (\d{3}|[A-Z]{2})$`),
+}
+
+// checkHeaders requires the documented headers, and a request id that the installation has not used before.
+func (s *Server) checkHeaders(r *request) *apiError {
+	for name, valid := range documentedHeaders {
+		required := name == "User-Agent" || s.options.Strict && (name != "Content-Type" || r.Method == http.MethodPost)
+		if required && !valid.MatchString(r.Header.Get(name)) {
+			return badRequest("The request header " + name + " is missing or invalid.")
+		}
+	}
+	if id := r.Header.Get(requestIDHeader); s.options.Strict && r.installation != nil {
+		if r.installation.requestIDs[id] {
+			return badRequest("The request id has been used before by this device server.")
+		}
+		r.installation.requestIDs[id] = true
+	}
+	return nil
+}
+
+// checkToken finds the installation of the token, and checks that the token permits the operation.
+func (s *Server) checkToken(r *request) *apiError {
+	if r.operation == bunq.CreateInstallation {
+		return nil
+	}
+	token := r.Header.Get("X-Bunq-Client-Authentication")
+	if r.installation = s.installations[token]; r.installation != nil {
+		return s.checkInstallationToken(r)
+	}
+	if open := s.sessions[token]; open != nil && r.Method == http.MethodGet {
+		r.installation = open.installation
+		return s.checkSession(r, open)
+	}
+	return unknownToken
+}
+
+func (s *Server) checkInstallationToken(r *request) *apiError {
+	reads := s.options.InstallationTokenReads
+	switch {
+	case r.Method == http.MethodGet && r.installation.device == nil && s.options.BareInstallationRefused:
+		return unknownToken
+	case r.operation == bunq.ListDeviceServers && reads == ReadsNothing,
+		r.operation == bunq.ReadDeviceServer && reads != ReadsListAndOne:
+		return notPermitted
+	}
+	return nil
+}
+
+func (s *Server) checkSession(r *request, open *session) *apiError {
+	if !now().Before(open.expires) {
+		return notPermitted
+	}
+	if s.options.ReadsRefusedAsCredentials && !r.installation.device.usable(r.address) {
+		return wrongCredentials
+	}
+	if s.options.UseExtendsSession {
+		open.expires = now().Add(open.timeout)
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package bunqtest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// readDeviceServer is GET /device-server/{id}. Options.OwnInstallationOnly applies to the list alone.
+func (s *Server) readDeviceServer(r *request) (object, *apiError) {
+	for _, d := range s.devices {
+		if strconv.FormatInt(d.ID, 10) == r.id && d.sameUser(r) {
+			return response(d.object()), nil
+		}
+	}
+	return nil, deviceNotFound
+}
+
+// listDeviceServers is GET /device-server.
+func (s *Server) listDeviceServers(r *request) (object, *apiError) {
+	query := r.URL.Query()
+	count, invalidCount := strconv.Atoi(cmp.Or(query.Get("count"), "10"))
+	older, invalidOlder := strconv.ParseInt(cmp.Or(query.Get("older_id"), "0"), 10, 64)
+	newer, invalidNewer := strconv.ParseInt(cmp.Or(query.Get("newer_id"), "0"), 10, 64)
+	if errors.Join(invalidCount, invalidOlder, invalidNewer) != nil || count < 1 || count > 200 {
+		return nil, badRequest("The pagination is invalid: count is 1 to 200, older_id and newer_id are ids.")
+	}
+	var all, page []*device
+	for _, d := range s.devices {
+		if d.sameUser(r) && (d.installation == r.installation || !s.options.OwnInstallationOnly) {
+			all = append(all, d)
+			if d.ID > newer && (d.ID < older || older == 0) {
+				page = append(page, d)
+			}
+		}
+	}
+	if newer > 0 {
+		page = page[max(0, len(page)-count):]
+	}
+	page = page[:min(count, len(page))]
+	items := []object{} // not null in JSON
+	for _, d := range page {
+		items = append(items, d.object())
+	}
+	return object{"Response": items, "Pagination": pagination(all, page, count)}, nil
+}
+
+// sameUser reports whether the device server belongs to the user of the request.
+func (d *device) sameUser(r *request) bool {
+	own := r.installation.device
+	return own != nil && d.userID == own.userID
+}
+
+// pagination has a URL for each direction in which there are more device servers. The future_url is for those that do
+// not exist yet.
+func pagination(all, page []*device, count int) object {
+	links := object{"future_url": nil, "newer_url": nil, "older_url": nil}
+	if len(page) == 0 {
+		return links
+	}
+	newest, oldest := page[0], page[len(page)-1]
+	newerLink := "newer_url"
+	if newest == all[0] {
+		newerLink = "future_url"
+	}
+	links[newerLink] = fmt.Sprintf("/v1/device-server?newer_id=%d&count=%d", newest.ID, count)
+	if oldest != all[len(all)-1] {
+		links["older_url"] = fmt.Sprintf("/v1/device-server?older_id=%d&count=%d", oldest.ID, count)
+	}
+	return links
+}
+
+func (d *device) object() object {
+	return object{"DeviceServer": object{
+		"id": d.ID, "created": d.Created.UTC().Format(timeLayout), "updated": d.Updated.UTC().Format(timeLayout),
+		"description": d.Description, "ip": d.IP, "status": d.Status,
+		"avatar": nil, // bunq does not document this field
+	}}
+}

@@ -1,0 +1,265 @@
+package session_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/apicontext"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
+)
+
+func TestContextFileUnusable(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"damaged":    func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+		"folder":     func(path string) error { return os.Mkdir(path, 0o700) },
+		"named pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"other environment": func(path string) error {
+			return os.WriteFile(path, []byte(`{"environment_type":"PRODUCTION"}`), 0o600)
+		},
+		"no folder": func(path string) error { return os.Remove(filepath.Dir(path)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := record(newAPI(bunqtest.Options{}, time.Hour))
+				p := setup(t, api)
+				if err := spoil(p.config.ContextFile); err != nil {
+					t.Fatal(err)
+				}
+				p.start(t)
+				time.Sleep(time.Minute)
+				p.expect(t, session.Unknown)
+				err := p.State().Err
+				if err == nil || !strings.Contains(err.Error(), p.config.ContextFile) || len(api.all()) != 0 {
+					t.Errorf("error %v, requests %q", err, api.all())
+				}
+				if lines := p.logged("level=error"); len(lines) != 1 {
+					t.Errorf("logged %q, want one line", lines)
+				}
+				if err := os.RemoveAll(filepath.Dir(p.config.ContextFile)); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Mkdir(filepath.Dir(p.config.ContextFile), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(3 * time.Second)
+				p.expect(t, session.OK) // without a restart
+			})
+		})
+	}
+}
+
+func TestKeyUnusable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := setup(t, newAPI(bunqtest.Options{}, time.Hour))
+		var fixed atomic.Bool
+		p.config.APIKey = func() (string, error) {
+			if !fixed.Load() {
+				return "", os.ErrPermission
+			}
+			return apiKey, nil
+		}
+		p.start(t)
+		p.expect(t, session.Unknown)
+		fixed.Store(true)
+		time.Sleep(3 * time.Second)
+		p.expect(t, session.OK)
+	})
+}
+
+func TestKeyUnusableWithContext(t *testing.T) {
+	for ended, want := range map[time.Duration]session.LoginState{
+		time.Minute: session.OK, 2 * time.Hour: session.Unknown,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			api := record(newAPI(bunqtest.Options{}, time.Hour))
+			p := start(t, api)
+			p.stop()
+			time.Sleep(ended)
+			p = p.next(t, api)
+			p.config.APIKey = func() (string, error) { return "", os.ErrNotExist }
+			p.start(t).expect(t, want)
+			p.mustRead(t) // with the session or the installation
+		})
+	}
+}
+
+// moveFolder moves the folder of the context file away until it is called again.
+func (p *program) moveFolder(t *testing.T) {
+	t.Helper()
+	folder := filepath.Dir(p.config.ContextFile)
+	from, to := folder, folder+".away"
+	if _, err := os.Stat(folder); err != nil {
+		from, to = to, from
+	}
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSaveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := start(t, api)
+		p.moveFolder(t)
+		time.Sleep(2 * time.Hour) // renewals
+		p.expect(t, session.OK)
+		p.mustRead(t)
+		if p.State().FileErr == nil || p.State().Renewals == 0 {
+			t.Errorf("state is %+v", p.State())
+		}
+		if lines := p.logged("level=error"); len(lines) != 2 || !strings.Contains(lines[1], "saving API context") {
+			t.Errorf("logged %q", lines)
+		}
+		p.moveFolder(t)
+		time.Sleep(5 * time.Second)
+		if p.State().FileErr != nil {
+			t.Errorf("not saved: %v", p.State().FileErr)
+		}
+		p.stop()
+		logins := len(api.seen(bunq.CreateSessionServer))
+		p.next(t, api).start(t).expect(t, session.OK)
+		if n := len(api.seen(bunq.CreateSessionServer)); n != logins {
+			t.Error("a restart logged in again")
+		}
+	})
+}
+
+// What bunq has made must not be made twice, even if it cannot be saved at first.
+func TestSaveFailsAfterRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := setup(t, api)
+		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
+			p.moveFolder(t)
+			api.Server.ServeHTTP(w, r)
+		})
+		p.start(t)
+		p.expect(t, session.OK)
+		p.moveFolder(t)
+		time.Sleep(5 * time.Second)
+		p.expectOne(t, api, 1)
+	})
+}
+
+func TestFileRemovedWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := start(t, api)
+		if err := os.Remove(p.config.ContextFile); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if lines := p.logged("is missing"); len(lines) != 1 || p.State().FileErr == nil {
+			t.Errorf("logged %q, state %+v", lines, p.State())
+		}
+		time.Sleep(2 * time.Hour)
+		p.expectOne(t, api, 1)
+	})
+}
+
+func TestFileReplacedWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		first, other := start(t, api), start(t, api)
+		time.Sleep(time.Minute)
+		text, err := os.ReadFile(other.config.ContextFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(first.config.ContextFile, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		first.expect(t, session.OK)
+		if got, want := first.State().DeviceServerID, other.State().DeviceServerID; got != want {
+			t.Errorf("own device server is %d, want %d of the new file", got, want)
+		}
+	})
+}
+
+func TestLockedByAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := setup(t, api)
+		unlock, err := apicontext.Lock(t.Context(), p.config.ContextFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.start(t)
+		time.Sleep(time.Minute)
+		p.expect(t, session.Unknown)
+		if len(api.all()) != 0 {
+			t.Errorf("requests %q", api.all())
+		}
+		unlock()
+		time.Sleep(5 * time.Second)
+		p.expect(t, session.OK)
+	})
+}
+
+func TestSessionOfAnSDKIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, 24*time.Hour))
+		sdk := start(t, api)
+		sdk.stop()
+		sdk.edit(t, map[string]any{
+			"device_server_id": nil, "installation_created": nil, "session_requested": nil, "proxy_url": nil, "custom": "kept",
+		})
+		requests := len(api.all())
+		p := sdk.next(t, api)
+		p.config.APIKey = func() (string, error) { return "", nil } // that of the file is used
+		p.start(t)
+		p.expect(t, session.OK)
+		time.Sleep(25 * time.Hour)
+		p.expect(t, session.OK)
+		if got := api.all()[requests:]; len(got) == 0 || strings.Contains(strings.Join(got, " "), "device-server POST") ||
+			len(api.seen(bunq.CreateDeviceServer)) != 1 || p.file(t)["custom"] != "kept" {
+			t.Errorf("requests %q, file %v", got, p.file(t))
+		}
+	})
+}
+
+func TestSecretsStayInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := start(t, api)
+		text, err := os.ReadFile(p.config.ContextFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Installation struct {
+				Token string `json:"token"`
+				Key   string `json:"private_key_client"`
+			} `json:"installation_context"`
+			Session struct {
+				Token string `json:"token"`
+			} `json:"session_context"`
+		}
+		if err := json.Unmarshal(text, &file); err != nil {
+			t.Fatal(err)
+		}
+		secrets := []string{apiKey, file.Installation.Token, file.Session.Token, file.Installation.Key[30:60]}
+		for _, o := range []bunq.Operation{bunq.CreateSessionServer, bunq.ListDeviceServers, bunq.ReadDeviceServer} {
+			api.fail(o, 400, "You sent "+strings.Join(secrets[:3], " and "))
+		}
+		time.Sleep(2 * time.Hour)
+		_ = p.read(t)
+		shown := p.log.take() + p.State().Err.Error()
+		for _, secret := range secrets {
+			if strings.Contains(shown, secret) {
+				t.Errorf("%s is shown: %s", secret, shown)
+			}
+		}
+	})
+}

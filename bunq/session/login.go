@@ -1,0 +1,147 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/apicontext"
+)
+
+// load reads the context file and the API key. The file is not read while it is behind what is in use, and what is in
+// use stays if the file is unusable or gone.
+func (r *runner) load() error {
+	if r.unsaved == nil {
+		there, err := apicontext.Load(r.config.ContextFile, r.config.Environment)
+		if r.unusable = err; err != nil {
+			return err
+		}
+		if there.Exists() || r.context.Installation.Token == "" {
+			r.context = *there
+		} else {
+			r.unusable = fmt.Errorf("%s is missing: a restart would register another device server", r.config.ContextFile)
+		}
+	}
+	key, err := r.config.APIKey()
+	if r.apiKey = key; key == "" {
+		r.apiKey = r.context.APIKey
+	}
+	return err
+}
+
+// lockTimeout is how long to wait for another process that logs in with the same context file.
+const lockTimeout = 10 * time.Second
+
+// lock locks the context file. A registered installation can log in where no lock can be made, for example in a
+// folder that is read-only.
+func (r *runner) lock(ctx context.Context) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	unlock, err = apicontext.Lock(ctx, r.config.ContextFile)
+	if err != nil && !errors.Is(err, apicontext.ErrLocked) && r.context.Registered {
+		return func() {}, nil
+	}
+	return unlock, err
+}
+
+// save writes a changed context, and uses it if that succeeds.
+func (r *runner) save(change func(*apicontext.Context)) error {
+	next := r.context
+	change(&next)
+	err := next.Save(r.config.ContextFile)
+	if err == nil {
+		r.context, r.unsaved, r.unusable = next, nil, nil
+	}
+	return err
+}
+
+// keep uses a changed context, and writes it if possible: what bunq has made must not be made twice.
+func (r *runner) keep(change func(*apicontext.Context)) {
+	if err := r.save(change); errors.Is(err, apicontext.ErrReplaced) {
+		r.unsaved = nil // so that the file is read
+	} else if err != nil {
+		change(&r.context)
+		r.unsaved = err
+	}
+}
+
+// install makes an installation for a new key pair. The file is written first, so that one that cannot be written is
+// detected before anything is sent.
+func (r *runner) install(ctx context.Context) error {
+	if r.context.Installation.Token != "" {
+		return nil
+	}
+	key, err := r.config.NewKey()
+	if err != nil {
+		return fmt.Errorf("generating a key pair: %w", err)
+	}
+	if err := r.save(func(c *apicontext.Context) {
+		c.APIKey, c.Installation = r.apiKey, apicontext.Installation{PrivateKey: key}
+	}); err != nil {
+		return err
+	}
+	made, err := r.client.CreateInstallation(ctx, &key.PublicKey)
+	if err != nil {
+		return err
+	}
+	return r.save(func(c *apicontext.Context) {
+		c.Installation.Token, c.Installation.ServerKey, c.Installation.Created = made.Token, made.ServerKey, made.Created
+	})
+}
+
+func (r *runner) installation() bunq.Credentials {
+	i := r.context.Installation
+	return bunq.Credentials{Token: i.Token, PrivateKey: i.PrivateKey, ServerKey: i.ServerKey}
+}
+
+// openSession opens a session in place of one that ends. That it is requested is written ahead, so that bunq's limit
+// holds across restarts.
+func (r *runner) openSession(ctx context.Context) error {
+	if r.isOpen(renewBefore) {
+		return nil
+	}
+	if r.context.Installation.PrivateKey == nil {
+		return fmt.Errorf("%s holds no private key to sign a login with: remove the API key to read with the "+
+			"installation alone, or name a complete context file", r.config.ContextFile)
+	}
+	if wait := loginInterval - time.Since(r.context.LoginRequested); wait > 0 && wait <= loginInterval {
+		return &bunq.Error{
+			Operation: bunq.CreateSessionServer, Reason: bunq.ReasonRateLimited, RetryAfter: wait,
+			Err: errors.New("the last login was less than 30 s ago"),
+		}
+	}
+	before := r.context.LoginRequested
+	r.keep(func(c *apicontext.Context) { c.LoginRequested = time.Now() })
+	opened, err := r.client.CreateSession(ctx, r.installation(), r.apiKey)
+	if bunq.NotSent(err) {
+		r.keep(func(c *apicontext.Context) { c.LoginRequested = before })
+	}
+	if err != nil {
+		return err
+	}
+	if r.context.Session.Token != "" {
+		r.renewals++
+	}
+	r.keep(func(c *apicontext.Context) {
+		c.APIKey = r.apiKey
+		c.Session = apicontext.Session{Token: opened.Token, Expiry: time.Now().Add(opened.Timeout), User: opened.User}
+	})
+	return nil
+}
+
+// verifySession tries a session that replaces a rejected one, before others use it.
+func (r *runner) verifySession(ctx context.Context) error {
+	if !r.verify {
+		return nil
+	}
+	token := r.context.Session.Token
+	err := r.tryRead(ctx, token)
+	if bunq.Rejected(err) {
+		r.closed = token
+		return fmt.Errorf("%w: %w", errUnread, err)
+	}
+	r.verify = err != nil
+	return nil
+}

@@ -1,0 +1,309 @@
+package session_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
+)
+
+// expired returns a program whose session has ended, and its API.
+func expired(t *testing.T, options bunqtest.Options) (*program, *recorder) {
+	t.Helper()
+	api := record(newAPI(options, time.Hour))
+	p := start(t, api)
+	p.expect(t, session.OK)
+	p.stop()
+	time.Sleep(2 * time.Hour)
+	return p.next(t, api), api
+}
+
+func hang(api *recorder) {
+	api.answer(bunq.CreateSessionServer, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+}
+
+func TestLoginStates(t *testing.T) {
+	own := func(status bunq.Status) func(*recorder) {
+		return func(api *recorder) { api.SetStatus(api.DeviceServers()[0].ID, status) }
+	}
+	login := func(status int, description string) func(*recorder) {
+		return func(api *recorder) { api.fail(bunq.CreateSessionServer, status, description) }
+	}
+	for name, test := range map[string]struct {
+		options bunqtest.Options
+		change  func(*recorder)
+		edit    map[string]any // of the context file
+		want    session.LoginState
+	}{
+		"ok":            {change: func(*recorder) {}, want: session.OK},
+		"blocked":       {change: own(bunq.StatusBlocked), want: session.DeviceNotActive},
+		"not confirmed": {change: own(bunq.StatusNeedsConfirmation), want: session.DeviceNotActive},
+		"id unknown": {
+			change: own(bunq.StatusBlocked), edit: map[string]any{"device_server_id": nil}, want: session.DeviceNotActive,
+		},
+		"rejected": {change: login(400, rejection), want: session.CredentialsRefused},
+		"hidden": {
+			options: bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing},
+			change:  own(bunq.StatusBlocked), want: session.CredentialsRefused,
+		},
+		"unauthorized":      {change: login(401, "Insufficient authentication."), want: session.InstallationRefused},
+		"forbidden":         {change: login(403, "Insufficient authentication."), want: session.InstallationRefused},
+		"too many requests": {change: login(429, "Too many requests."), want: session.RateLimited},
+		"maintenance":       {change: login(491, ""), want: session.Unreachable},
+		"server error":      {change: login(500, ""), want: session.Unreachable},
+		"unexpected":        {change: login(418, "No."), want: session.Unknown},
+		"malformed":         {change: login(200, ""), want: session.Unknown},
+		"no answer":         {change: hang, want: session.Unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, api := expired(t, test.options)
+				test.change(api)
+				p.edit(t, test.edit)
+				p.start(t)
+				time.Sleep(time.Minute + 5*time.Second) // further attempts change nothing
+				p.expect(t, test.want)
+				level := "level=info"
+				if test.want != session.OK {
+					level = "level=error"
+				}
+				lines := p.logged("login_state=")
+				if len(lines) != 1 || !strings.Contains(lines[0], level) ||
+					!strings.Contains(lines[0], "login_state="+string(test.want)) ||
+					(p.State().Err == nil) != (test.want == session.OK) {
+					t.Errorf("logged %q", lines)
+				}
+				if test.options.InstallationTokenReads == bunqtest.ReadsListAndOne {
+					p.mustRead(t) // with the token of the installation
+				}
+			})
+		})
+	}
+}
+
+func TestKeyOfAnotherEnvironment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := setup(t, newAPI(bunqtest.Options{}, time.Hour))
+		p.config.APIKey = func() (string, error) { return "0123456789", nil }
+		p.start(t)
+		p.expect(t, session.CredentialsRefused)
+		if err := p.State().Err; err == nil || !strings.Contains(err.Error(), "another environment") {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func TestBackoffAfterRejectedLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, api := expired(t, bunqtest.Options{})
+		api.fail(bunq.CreateSessionServer, 400, rejection)
+		before := len(api.seen(bunq.CreateSessionServer))
+		p.start(t)
+		time.Sleep(20 * time.Minute)
+		want := []float64{30, 60, 120, 300, 300, 300}
+		if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, want) {
+			t.Errorf("pauses are %v s, want %v", got, want)
+		}
+	})
+}
+
+func TestUnansweredLoginTriedEvery30Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, api := expired(t, bunqtest.Options{})
+		api.fail(bunq.CreateSessionServer, 503, "")
+		before := len(api.seen(bunq.CreateSessionServer))
+		p.start(t)
+		time.Sleep(2*time.Minute + time.Second)
+		want := []float64{30, 30, 30, 30}
+		if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, want) {
+			t.Errorf("pauses are %v s, want %v", got, want)
+		}
+		api.answer(bunq.CreateSessionServer, nil)
+		time.Sleep(30 * time.Second)
+		p.expect(t, session.OK)
+	})
+}
+
+func TestLoginsAre30SecondsApartAcrossRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := setup(t, api)
+		api.lose(bunq.CreateSessionServer)
+		for range 5 {
+			p = p.next(t, api)
+			p.limiter = bunq.NewLimiter(bunq.MaxReads) // as a new process
+			p = p.next(t, api).start(t)
+			time.Sleep(11 * time.Second)
+			p.stop()
+		}
+		if shortest := slices.Min(pauses(api.seen(bunq.CreateSessionServer))); shortest < 30 {
+			t.Errorf("logins are %v s apart", shortest)
+		}
+	})
+}
+
+func TestNewKeyTriedWithin30Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := expired(t, bunqtest.Options{})
+		var key atomic.Value
+		key.Store("sandbox_revoked")
+		p.config.APIKey = func() (string, error) { return key.Load().(string), nil }
+		p.start(t)
+		time.Sleep(10 * time.Minute)
+		p.expect(t, session.CredentialsRefused)
+		key.Store(apiKey)
+		time.Sleep(31 * time.Second)
+		p.expect(t, session.OK)
+	})
+}
+
+func TestRetryEndsBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, api := expired(t, bunqtest.Options{})
+		own := api.DeviceServers()[0].ID
+		api.SetStatus(own, bunq.StatusBlocked)
+		p.start(t)
+		time.Sleep(10 * time.Minute)
+		api.SetStatus(own, bunq.StatusActive)
+		p.Retry()
+		synctest.Wait()
+		p.expect(t, session.OK)
+	})
+}
+
+func TestReadRejected(t *testing.T) {
+	for name, test := range map[string]struct {
+		status      int
+		description string
+	}{
+		"401": {401, "Insufficient authorisation."},
+		"403": {403, "Insufficient authentication."},
+		"400": {400, rejection},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := record(newAPI(bunqtest.Options{}, 24*time.Hour))
+				p := start(t, api)
+				time.Sleep(time.Minute)
+				installation := p.file(t)["installation_context"].(map[string]any)["token"]
+				var accepts atomic.Bool
+				api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
+					if !accepts.Load() && r.Header.Get("X-Bunq-Client-Authentication") != installation {
+						api.Answer(w, r, test.status, []byte(`{"Error":[{"error_description":"`+test.description+`"}]}`))
+						return
+					}
+					api.Server.ServeHTTP(w, r)
+				})
+				for range 20 { // five minutes
+					p.mustRead(t)
+					time.Sleep(15 * time.Second)
+				}
+				p.expect(t, session.CredentialsRefused)
+				if lines := p.logged("login_state=credentials_refused"); len(lines) != 1 {
+					t.Errorf("logged %q, want it once", lines)
+				}
+				logins := api.seen(bunq.CreateSessionServer)
+				if shortest := slices.Min(pauses(logins)); shortest < 30 || len(logins) > 6 {
+					t.Errorf("%d logins, %v s apart", len(logins), shortest)
+				}
+				accepts.Store(true)
+				time.Sleep(6 * time.Minute)
+				p.expect(t, session.OK)
+				p.mustRead(t)
+			})
+		})
+	}
+}
+
+func TestSessionClosedEarlyIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, 24*time.Hour))
+		p := start(t, api)
+		own := p.State().DeviceServerID
+		time.Sleep(time.Minute)
+		api.SetStatus(own, bunq.StatusBlocked) // ends the session
+		p.mustRead(t)
+		synctest.Wait()
+		p.expect(t, session.DeviceNotActive)
+		if !p.State().Expiry.IsZero() {
+			t.Errorf("a session is said to end at %v", p.State().Expiry)
+		}
+		api.SetStatus(own, bunq.StatusActive)
+		time.Sleep(time.Minute)
+		p.expect(t, session.OK)
+		p.mustRead(t)
+	})
+}
+
+func TestInstallationAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, api := expired(t, bunqtest.Options{})
+		p.config.APIKey = func() (string, error) { return "", nil }
+		p.edit(t, map[string]any{"api_key": nil, "session_context": nil})
+		posts := api.Sessions()
+		p.start(t)
+		for range 40 {
+			p.mustRead(t)
+			time.Sleep(15 * time.Second)
+		}
+		p.expect(t, session.NoKey)
+		if p.State().Err != nil || api.Sessions() != posts {
+			t.Errorf("error %v, %d new sessions", p.State().Err, api.Sessions()-posts)
+		}
+		api.fail(bunq.ListDeviceServers, 401, "Insufficient authorisation.")
+		for range 8 {
+			if err := p.read(t); err == nil {
+				t.Error("read succeeded")
+			}
+			time.Sleep(15 * time.Second)
+		}
+		p.expect(t, session.InstallationRefused)
+		api.answer(bunq.ListDeviceServers, nil)
+		time.Sleep(5 * time.Minute)
+		p.expect(t, session.NoKey)
+		p.mustRead(t)
+	})
+}
+
+func TestNeitherKeyNorInstallation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := setup(t, api)
+		p.config.APIKey = func() (string, error) { return "", nil }
+		p.start(t)
+		time.Sleep(5 * time.Minute)
+		p.expect(t, session.NoKey)
+		if err := p.read(t); err == nil || len(api.all()) != 0 {
+			t.Errorf("error %v, requests %q", err, api.all())
+		}
+	})
+}
+
+func TestOwnDeviceServerOnSecondPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, api := expired(t, bunqtest.Options{})
+		own := api.DeviceServers()[0].ID
+		for i := range int64(250) {
+			api.AddDeviceServer(1, bunq.DeviceServer{ID: own + 1 + i, Status: bunq.StatusActive})
+		}
+		api.SetStatus(own, bunq.StatusBlocked)
+		p.start(t)
+		p.expect(t, session.DeviceNotActive)
+	})
+}
+
+func TestWallClockJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := expired(t, bunqtest.Options{})
+		p.edit(t, map[string]any{"session_requested": time.Now().Add(5 * time.Hour)}) // the clock was set back
+		p.start(t)
+		p.expect(t, session.OK)
+	})
+}

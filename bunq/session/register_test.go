@@ -1,0 +1,264 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
+)
+
+// expectOne fails the test unless there is one device server of the program, and the context file says so.
+func (p *program) expectOne(t *testing.T, api *recorder, registrations int) {
+	t.Helper()
+	p.expect(t, session.OK)
+	if n := len(api.seen(bunq.CreateDeviceServer)); n != registrations {
+		t.Errorf("%d registrations were sent, want %d", n, registrations)
+	}
+	file := p.file(t)
+	own := api.DeviceServers()[0].ID
+	got, requested := file["device_server_id"], file["device_server_requested"]
+	if got != float64(own) || p.State().DeviceServerID != own || requested != nil {
+		t.Errorf("own device server is %v in the file and %d in the state, want %d; requested: %v",
+			got, p.State().DeviceServerID, own, requested)
+	}
+}
+
+func TestRegistrationAnswerLost(t *testing.T) {
+	for name, options := range map[string]bunqtest.Options{
+		"listed":                   {},
+		"hidden without a device":  {BareInstallationRefused: true},
+		"own in the list only":     {OwnInstallationOnly: true, InstallationTokenReads: bunqtest.ReadsList},
+		"installation cannot read": {InstallationTokenReads: bunqtest.ReadsNothing},
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %v", name, restart), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					api := record(newAPI(options, time.Hour))
+					api.AddDeviceServer(1, bunq.DeviceServer{ // of an earlier installation
+						ID: 900, Created: time.Now().Add(-time.Hour), Description: "bunq_exporter", Status: bunq.StatusActive,
+					})
+					api.lose(bunq.CreateDeviceServer)
+					p := start(t, api)
+					p.expect(t, session.Unreachable)
+					api.answer(bunq.CreateDeviceServer, nil)
+					if restart {
+						p.stop()
+						p.config.Description = "renamed meanwhile"
+						p = p.next(t, api).start(t)
+					}
+					time.Sleep(time.Minute)
+					p.expectOne(t, api, 1)
+				})
+			})
+		}
+	}
+}
+
+// Another program may use the same description at the same time, and bunq may show another description or no time.
+func TestRegistrationAnswerLostAndShownDifferently(t *testing.T) {
+	for name, test := range map[string]struct {
+		shown string
+		id    any
+	}{
+		"trimmed":        {`"description":"bunq","created":"2000-01-01 00:00:00.5"`, nil}, // as in an SDK's context file
+		"without a time": {`"description":"bunq_exporter"`, 1003.0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := record(newAPI(bunqtest.Options{}, time.Hour))
+				api.lose(bunq.CreateDeviceServer)
+				p := start(t, api)
+				api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
+					body := `{"Response":[{"DeviceServer":{"id":1003,"status":"ACTIVE",` + test.shown + `}}]}`
+					api.Answer(w, r, 200, []byte(body))
+				})
+				time.Sleep(time.Minute)
+				p.expect(t, session.OK)
+				if got := p.file(t)["device_server_id"]; got != test.id || len(api.seen(bunq.CreateDeviceServer)) != 1 {
+					t.Errorf("own device server is %v, want %v", got, test.id)
+				}
+			})
+		})
+	}
+}
+
+// A crash between a login that proves the registration and the next save.
+func TestRegistrationUnconfirmedWithSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := start(t, api)
+		p.stop()
+		p.edit(t, map[string]any{"device_server_id": 0, "device_server_requested": "bunq_exporter"})
+		p.next(t, api).start(t).expectOne(t, api, 1)
+	})
+}
+
+// The list cannot be read in part, so it does not prove that nothing was made; a login does.
+func TestRegistrationAnswerLostAndUnreadable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		api.lose(bunq.CreateDeviceServer)
+		p := start(t, api)
+		api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
+			api.Answer(w, r, 200, []byte(`{"Response":[{"DeviceServer":{"id":1003,"status":null}}]}`))
+		})
+		time.Sleep(5 * time.Minute)
+		p.expect(t, session.OK)
+		if n := len(api.seen(bunq.CreateDeviceServer)); n != 1 {
+			t.Errorf("%d registrations were sent, want 1", n)
+		}
+	})
+}
+
+func TestRegistrationRequestLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		api.fail(bunq.CreateDeviceServer, http.StatusBadGateway, "")
+		p := start(t, api)
+		api.answer(bunq.CreateDeviceServer, nil)
+		time.Sleep(58 * time.Second) // bunq may still be at work on it
+		p.expect(t, session.Unreachable)
+		time.Sleep(35 * time.Second)
+		p.expectOne(t, api, 2)
+	})
+}
+
+// A crash between the write-ahead and the request: an account with other device servers proves nothing.
+func TestRegistrationNotSentBeforeACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		api.fail(bunq.CreateDeviceServer, 400, rejection)
+		p := start(t, api)
+		p.stop()
+		p.edit(t, map[string]any{"device_server_requested": "bunq_exporter"})
+		api.answer(bunq.CreateDeviceServer, nil)
+		old := `{"id":900,"status":"ACTIVE","description":"bunq_exporter","created":"1999-01-01 00:00:00.0"}`
+		api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
+			api.Answer(w, r, 200, []byte(`{"Response":[{"DeviceServer":`+old+`}]}`))
+		})
+		p = p.next(t, api).start(t)
+		time.Sleep(95 * time.Second)
+		p.expectOne(t, api, 2)
+	})
+}
+
+func TestRegistrationAlreadyExists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{AlreadyExists: true}, time.Hour))
+		p := start(t, api)
+		p.stop()
+		p.edit(t, map[string]any{"device_server_id": 0, "session_context": nil}) // a backup from before the registration
+		p = p.next(t, api).start(t)
+		time.Sleep(2 * time.Minute)
+		p.expectOne(t, api, 2)
+		if n := len(api.DeviceServers()); n != 1 {
+			t.Errorf("%d device servers, want 1", n)
+		}
+	})
+}
+
+func TestRegistrationMadeNothing(t *testing.T) {
+	for name, fail := range map[string]func(*http.Request) (*http.Response, error){
+		"no connection": func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+		},
+		"rejected": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := record(newAPI(bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour))
+				p := setup(t, api)
+				var fixed atomic.Bool
+				p.client = bunq.NewClient(bunq.Config{
+					BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "bunq_exporter/test",
+					Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+						if !fixed.Load() && fail != nil && strings.HasSuffix(r.URL.Path, "/device-server") {
+							return fail(r)
+						}
+						return bunqtest.Transport(api).RoundTrip(r)
+					}),
+				})
+				if fail == nil {
+					api.fail(bunq.CreateDeviceServer, 400, rejection)
+				}
+				p.start(t)
+				if requested := p.file(t)["device_server_requested"]; requested != nil {
+					t.Errorf("%v is looked for", requested)
+				}
+				fixed.Store(true)
+				api.answer(bunq.CreateDeviceServer, nil)
+				time.Sleep(31 * time.Second)
+				p.expect(t, session.OK)
+				if n := len(api.DeviceServers()); n != 1 {
+					t.Errorf("%d device servers, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestRegistrationCannotBeKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour))
+		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
+			api.Server.ServeHTTP(discard{}, r)
+			api.SetStatus(api.DeviceServers()[0].ID, bunq.StatusNeedsConfirmation)
+			w.WriteHeader(http.StatusBadGateway)
+		})
+		p := start(t, api)
+		time.Sleep(3 * time.Minute)
+		p.expect(t, session.CredentialsRefused)
+		for _, want := range []string{"bunq_exporter", p.config.ContextFile, "device_server_id", "move that file away"} {
+			if err := p.State().Err; !strings.Contains(err.Error(), want) {
+				t.Errorf("error lacks %q: %v", want, err)
+			}
+		}
+		own := api.DeviceServers()[0].ID
+		api.SetStatus(own, bunq.StatusActive)
+		p.edit(t, map[string]any{"device_server_id": own})
+		time.Sleep(6 * time.Minute)
+		p.expectOne(t, api, 1)
+	})
+}
+
+func TestRegistrationRejectedBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		api.fail(bunq.CreateDeviceServer, http.StatusInternalServerError, "")
+		start(t, api)
+		time.Sleep(20 * time.Minute)
+		if n := len(api.seen(bunq.CreateDeviceServer)); n > 25 || n < 5 {
+			t.Errorf("%d registrations were sent in 20 minutes", n) // each may make a device server
+		}
+	})
+}
+
+func TestTwoSessionsOnOneFileRegisterOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{Unlimited: true}, time.Hour))
+		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(3 * time.Second)
+			api.Server.ServeHTTP(w, r)
+		})
+		first := setup(t, api)
+		second := first.next(t, api)
+		first.start(t)
+		second.start(t)
+		time.Sleep(time.Minute)
+		first.expectOne(t, api, 1)
+		second.expectOne(t, api, 1)
+	})
+}

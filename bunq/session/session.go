@@ -1,0 +1,98 @@
+// Package session keeps one account logged in at bunq.
+//
+// One goroutine, [Session.Run], owns the registration, the session, the context file and the login state. Everyone
+// else sees one immutable [State], and asks for credentials as from an oauth2.TokenSource. No other goroutine touches
+// a file, so that none waits for a disk that hangs.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/go-kit/log"
+
+	"bunq_exporter/bunq"
+)
+
+// ErrNoCredentials reports that there is nothing to read with. [State] says why.
+var ErrNoCredentials = errors.New("no credentials to read with")
+
+// Config configures a [Session].
+type Config struct {
+	Environment  bunq.Environment
+	APIKey       func() (string, error)          // called for each login; "": the key of the context file is used
+	ContextFile  string                          // made if it does not exist
+	Description  string                          // of the device server to register if there is no context yet
+	PermittedIPs []string                        // of that device server; none: the caller's address
+	NewKey       func() (*rsa.PrivateKey, error) // for a new installation; nil: a random one
+}
+
+// Session keeps one account logged in. It is safe for concurrent use.
+type Session struct {
+	config Config
+	client *bunq.Client
+	logger log.Logger
+
+	state atomic.Pointer[State]
+	wake  chan string // a token that bunq rejected in a read, or "" to end the wait for the next login
+}
+
+// New returns a session that does nothing until [Session.Run].
+func New(config Config, client *bunq.Client, logger log.Logger) *Session {
+	if config.NewKey == nil {
+		config.NewKey = func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bunq.KeyBits) }
+	}
+	s := &Session{config: config, client: client, logger: logger, wake: make(chan string, 1)}
+	s.state.Store(&State{Login: Unknown, pending: true, replaced: make(chan struct{})})
+	return s
+}
+
+// State returns the current state. It does not wait.
+func (s *Session) State() State { return *s.state.Load() }
+
+// Retry ends the wait for the next login, as after a reload of the configuration.
+func (s *Session) Retry() { s.notify("") }
+
+func (s *Session) notify(rejected string) {
+	select {
+	case s.wake <- rejected:
+	default: // another one is being handled
+	}
+}
+
+// Credentials returns what to read with: the session, or the installation if no session can be opened. It waits for
+// the first login until ctx ends.
+func (s *Session) Credentials(ctx context.Context) (bunq.Credentials, error) { return s.await(ctx, "") }
+
+// Rejected reports that bunq rejected credentials in a read, and returns others. It waits for them until ctx ends.
+func (s *Session) Rejected(ctx context.Context, credentials bunq.Credentials) (bunq.Credentials, error) {
+	s.notify(credentials.Token)
+	state := s.state.Load()
+	if credentials.Token == state.session.Token && state.installation.Token != "" {
+		return state.installation, nil
+	}
+	return s.await(ctx, credentials.Token)
+}
+
+// await returns the credentials of the first state that has others than the rejected token.
+func (s *Session) await(ctx context.Context, rejected string) (bunq.Credentials, error) {
+	for {
+		state := s.state.Load()
+		credentials := state.credentials()
+		switch {
+		case credentials.Token != "" && credentials.Token != rejected:
+			return credentials, nil
+		case credentials.Token == "" && !state.pending:
+			return credentials, fmt.Errorf("%w: %w", ErrNoCredentials, state.Err)
+		}
+		select {
+		case <-state.replaced:
+		case <-ctx.Done():
+			return credentials, fmt.Errorf("%w: waiting for a login: %w", ErrNoCredentials, ctx.Err())
+		}
+	}
+}

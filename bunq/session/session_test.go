@@ -1,0 +1,119 @@
+package session_test
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
+)
+
+func TestFirstStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := start(t, api)
+		p.expect(t, session.OK)
+		state := p.State()
+		own, registrations := api.DeviceServers()[0].ID, api.seen(bunq.CreateDeviceServer)
+		if state.DeviceServerID != own || len(registrations) != 1 || state.Renewals != 0 {
+			t.Errorf("state is %+v, own device server %d", state, own)
+		}
+		if got := time.Until(state.Expiry); got != time.Hour {
+			t.Errorf("session ends in %v, want an hour", got)
+		}
+		want := []string{"POST installation", "POST device-server", "POST session-server"}
+		if !slices.Equal(api.all(), want) {
+			t.Errorf("requests are %q, want %q", api.all(), want)
+		}
+		if info, err := os.Stat(p.config.ContextFile); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("context file: %v %v", info.Mode(), err)
+		}
+		if lines := p.logged("Registered a device server"); len(lines) != 1 || !strings.Contains(lines[0], "level=warn") ||
+			!strings.Contains(lines[0], "id=1003") {
+			t.Errorf("logged %q", lines)
+		}
+		p.mustRead(t)
+	})
+}
+
+func TestRestartUsesSavedSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		first := start(t, api)
+		first.stop()
+		requests := len(api.all())
+		second := first.next(t, api).start(t)
+		second.expect(t, session.OK)
+		if len(api.all()) != requests || second.State().DeviceServerID != first.State().DeviceServerID {
+			t.Errorf("requests after the restart: %q, state %+v", api.all()[requests:], second.State())
+		}
+	})
+}
+
+func TestSessionRenewedBeforeItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{Unlimited: true}, time.Minute))
+		p := start(t, api)
+		for range 300 {
+			p.mustRead(t)
+			time.Sleep(2 * time.Second)
+		}
+		logins := api.seen(bunq.CreateSessionServer)
+		if shortest := slices.Min(pauses(logins)); shortest < 30 || len(logins) < 19 || p.State().Renewals != len(logins)-1 {
+			t.Errorf("%d logins, at least %v s apart, %d renewals", len(logins), shortest, p.State().Renewals)
+		}
+		if failed := p.logged("level=error"); failed != nil {
+			t.Errorf("logged %q", failed)
+		}
+	})
+}
+
+func TestCredentialsWaitNoLongerThanContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		api.answer(bunq.CreateInstallation, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		p := start(t, api)
+		begun := time.Now()
+		if err := p.read(t); time.Since(begun) != 5*time.Second || err == nil {
+			t.Errorf("read ended after %v with %v, want the deadline", time.Since(begun), err)
+		}
+		time.Sleep(time.Minute) // the call has ended
+		p.expect(t, session.Unreachable)
+		begun = time.Now()
+		if err := p.read(t); time.Since(begun) != 0 || err == nil {
+			t.Errorf("read ended after %v with %v, want the error of the login at once", time.Since(begun), err)
+		}
+	})
+}
+
+func TestManyReadersShareOneLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{Unlimited: true}, time.Hour))
+		p := setup(t, api)
+		api.answer(bunq.CreateSessionServer, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(2 * time.Second)
+			api.Server.ServeHTTP(w, r)
+		})
+		p.limiter = bunq.NewLimiter(bunq.MaxReads)
+		p.start(t)
+		var readers sync.WaitGroup
+		for range 64 {
+			readers.Go(func() {
+				if _, err := p.Credentials(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		readers.Wait()
+		if n := len(api.seen(bunq.CreateSessionServer)); n != 1 {
+			t.Errorf("%d logins, want 1", n)
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"bunq_exporter/bunq"
+)
+
+// LoginState is the state of an account's login.
+type LoginState string
+
+// The login states, a closed set. docs/troubleshooting.md explains what to do about each.
+const (
+	OK                  LoginState = "ok"
+	CredentialsRefused  LoginState = "credentials_refused"
+	DeviceNotActive     LoginState = "device_not_active"
+	InstallationRefused LoginState = "installation_refused"
+	RateLimited         LoginState = "rate_limited"
+	Unreachable         LoginState = "unreachable"
+	NoKey               LoginState = "no_key"
+	Unknown             LoginState = "unknown"
+)
+
+// Descriptions describe each login state in one sentence, for the log and the status page.
+var Descriptions = map[LoginState]string{
+	OK:                  "A session is open",
+	CredentialsRefused:  "bunq rejects the API key or the address of this machine",
+	DeviceNotActive:     "The exporter's own device server is not ACTIVE",
+	InstallationRefused: "bunq rejects the token of the installation",
+	RateLimited:         "Waiting for bunq's rate limit",
+	Unreachable:         "bunq does not answer or is in maintenance",
+	NoKey:               "No API key is configured",
+	Unknown:             "No session is open",
+}
+
+// State is what others see of a session. It is immutable.
+type State struct {
+	Login          LoginState
+	Err            error     // that led to the login state; nil where nothing failed
+	DeviceServerID int64     // of the exporter's own device server; 0 if unknown
+	Expiry         time.Time // of the session; zero without one
+	Renewals       int       // sessions that were opened in place of an earlier one
+	FileErr        error     // why the context file is behind what is in use; nil if it is not
+
+	session      bunq.Credentials // without a token: none
+	installation bunq.Credentials // without a token: none that can read
+	pending      bool             // the first login has not ended
+	replaced     chan struct{}    // closed when another state takes its place
+}
+
+// credentials returns the best credentials for a read; without a token there are none.
+func (s *State) credentials() bunq.Credentials {
+	if s.session.Token != "" {
+		return s.session
+	}
+	return s.installation
+}
+
+var (
+	errNoKey  = errors.New("no API key is configured") // which need not be an error
+	errUnread = errors.New("bunq opens a session, but rejects it for reads")
+)
+
+// classify returns the login state that the outcome of a login stands for, as far as the error alone tells.
+func classify(err error) LoginState {
+	switch bunq.ReasonOf(err) {
+	case bunq.ReasonCredentials:
+		return CredentialsRefused
+	case bunq.ReasonUnauthorized:
+		return InstallationRefused
+	case bunq.ReasonRateLimited:
+		return RateLimited
+	case bunq.ReasonTimeout, bunq.ReasonNetwork, bunq.ReasonMaintenance, bunq.ReasonServer:
+		return Unreachable
+	}
+	switch {
+	case err == nil:
+		return OK
+	case errors.Is(err, errNoKey):
+		return NoKey
+	}
+	return Unknown
+}

@@ -1,0 +1,178 @@
+package collector_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+)
+
+func TestAccountsThatExceedLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var accounts []*account
+		api, limiter := newAPI(bunqtest.Options{}), bunq.NewLimiter(bunq.MaxReads)
+		for i := range 16 {
+			accounts = append(accounts, idleAccount(t, fmt.Sprint("account", i), limiter, api))
+			go accounts[i].Run(t.Context())
+		}
+		total := map[*account]float64{}
+		for range 2 {
+			time.Sleep(2 * time.Hour) // until all have logged in
+			missed := map[*account][]int{}
+			for i := range 6 {
+				m := scrape(t, timeout, accounts...)
+				for _, a := range accounts {
+					name := a.Name()
+					if m.value("bunq_up", name) == 0 {
+						missed[a] = append(missed[a], i)
+						total[a]++
+					}
+					m.expect(t, total[a], "bunq_api_request_errors_total", name, "device-server", "GET", "rate_limited")
+					m.expect(t, 0, "bunq_api_requests_total", name, "429", "device-server", "GET")
+				}
+				time.Sleep(interval - timeout)
+			}
+			expectFair(t, missed)
+		}
+	})
+}
+
+// expectFair fails the test unless 12 of 16 accounts were read in each of 6 scrapes, none missed two in a row, and
+// those that missed one have logged it once.
+func expectFair(t *testing.T, missed map[*account][]int) {
+	t.Helper()
+	total := 0
+	for a, scrapes := range missed {
+		total += len(scrapes)
+		for i := range scrapes[1:] {
+			if scrapes[i]+1 == scrapes[i+1] {
+				t.Errorf("%s missed the scrapes %v", a.Name(), scrapes)
+			}
+		}
+		failures := slices.DeleteFunc(a.logged(), func(line string) bool { return !strings.Contains(line, "Failed") })
+		expectLines(t, failures)
+	}
+	if total != 6*4 {
+		t.Errorf("%d reads did not fit, want 4 in each of 6 scrapes", total)
+	}
+}
+
+func TestCallMetrics(t *testing.T) {
+	withAccount(t, bunqtest.Options{Warning: "Careful."}, 700, nil, func(t *testing.T, _ *fakeAPI, a *account) {
+		m := scrape(t, timeout, a)
+		m.expect(t, 3+4+4, "bunq_api_warnings_total", "company")              // of the login and two scrapes
+		m.expect(t, 3+3, "bunq_api_rate_limit_wait_seconds_total", "company") // of the fourth pages
+		var text bytes.Buffer
+		for _, family := range m {
+			if _, err := expfmt.MetricFamilyToOpenMetrics(&text, family); err != nil {
+				t.Fatal(err)
+			}
+			for _, metric := range family.GetMetric() {
+				if h := metric.GetHistogram(); h != nil && (h.GetSchema() == 0 || len(h.GetBucket()) == 0) {
+					t.Errorf("%s is not both native and classic", family.GetName())
+				}
+			}
+		}
+		for _, label := range []string{"request_id", "response_id"} {
+			if n := strings.Count(text.String(), label+`="`); n != 4 {
+				t.Errorf("%d exemplars with a %s, want one for each of 4 operations", n, label)
+			}
+		}
+	})
+}
+
+func TestRenewals(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, _ *fakeAPI, a *account) {
+		for renewals := range 2 {
+			m := scrape(t, timeout, a)
+			m.expect(t, float64(renewals), "bunq_session_renewals_total", "company")
+			m.expect(t, float64(a.State().Login.Expiry.Unix()), "bunq_session_expiry_timestamp_seconds", "company")
+			m.expectErrors(t, 0, bunq.ReasonUnauthorized)
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+func TestFailuresNewestFirst(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+		for _, status := range []int{502, 503, 500} {
+			api.set(0, api.refuse(status, "So it is."))
+			scrape(t, timeout, a)
+			time.Sleep(interval)
+		}
+		failures := a.State().Failures
+		if len(failures) != 2 {
+			t.Fatalf("%d failures, want one for each reason: %+v", len(failures), failures)
+		}
+		for i, want := range []struct{ status, count int }{{500, 2}, {503, 1}} {
+			got := failures[i]
+			if got.Err.StatusCode != want.status || got.Count != want.count || got.Err.Description != "So it is." ||
+				time.Since(got.Time) != time.Duration(i+1)*interval {
+				t.Errorf("failure %d is %+v, want %+v", i, got, want)
+			}
+		}
+	})
+}
+
+// expectLines fails the test unless the lines, in any order, each contain all parts of one of those that are wanted.
+func expectLines(t testing.TB, lines []string, want ...[]string) {
+	t.Helper()
+	if len(lines) != len(want) {
+		t.Errorf("logged %d lines, want %d: %q", len(lines), len(want), lines)
+	}
+	for _, parts := range want {
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) })
+		}) {
+			t.Errorf("no line with %q: %q", parts, lines)
+		}
+	}
+}
+
+func TestEventsAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPI(bunqtest.Options{})
+		api.AddDeviceServer(1, device(11, bunq.StatusActive))
+		a := newAccount(t, api, 11)
+		for _, step := range []struct {
+			name   string
+			change func()
+			want   [][]string // parts of each line
+		}{
+			{"start", func() {}, [][]string{
+				{"level=warn", `msg="Registered `, "id=1003"},
+				{"level=info", "login_state=ok"},
+				{"level=info", `msg="Status of `, "id=11", "status=ACTIVE", `description="a \"quoted\" server"`},
+				{"level=info", `msg="Status of `, "id=1003", "status=ACTIVE"},
+			}},
+			{"blocked", func() { api.SetStatus(11, bunq.StatusBlocked) },
+				[][]string{{"level=warn", `msg="Status of `, "id=11", "before=ACTIVE", "status=BLOCKED"}}},
+			{"hanging", func() { api.set(0, hang) },
+				[][]string{{"level=error", `msg="Failed to `, `err="GET device-server: timeout`}}},
+			{"maintenance", func() { api.set(0, api.refuse(http.StatusServiceUnavailable, "")) },
+				[][]string{{"level=error", `msg="Failed to `, `err="GET device-server: maintenance`}}},
+			{"recovery", func() { api.set(0, nil) }, [][]string{{"level=info", "again"}}},
+			{"own blocked", func() { api.SetStatus(1003, bunq.StatusBlocked) }, [][]string{
+				{"level=error", "login_state=device_not_active", "err="},
+				{"level=warn", "id=1003", "before=ACTIVE", "status=BLOCKED"},
+			}},
+		} {
+			step.change()
+			for range 8 {
+				scrape(t, time.Second, a)
+				time.Sleep(interval)
+			}
+			t.Log(step.name)
+			expectLines(t, a.logged(), step.want...)
+		}
+	})
+}

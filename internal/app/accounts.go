@@ -1,0 +1,124 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/version"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/session"
+	"bunq_exporter/collector"
+	"bunq_exporter/internal/config"
+)
+
+// accounts are the configured accounts. A reload replaces them.
+type accounts struct {
+	load      func() (*config.Config, error)
+	logger    log.Logger
+	transport http.RoundTripper // shared by all accounts, as are its connections
+	limiter   *bunq.Limiter
+
+	reloading sync.Mutex
+	running   map[string]running // by name; guarded by reloading
+
+	current            atomic.Pointer[[]*collector.Account]
+	reloadOK, reloadAt prometheus.Gauge
+}
+
+// running is an account whose session is kept open.
+type running struct {
+	*collector.Account
+	config config.Account
+	stop   context.CancelFunc
+}
+
+func newAccounts(load func() (*config.Config, error), limiter *bunq.Limiter, logger log.Logger) *accounts {
+	a := &accounts{
+		load: load, logger: logger, transport: bunq.NewTransport(), limiter: limiter,
+		reloadOK: newGauge("successful", "Whether the last configuration reload attempt was successful."),
+		reloadAt: newGauge("success_timestamp_seconds", "Unix time of the last successful configuration reload."),
+	}
+	a.current.Store(&[]*collector.Account{})
+	return a
+}
+
+func newGauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: "bunq_exporter_config_last_reload_" + name, Help: help})
+}
+
+func (a *accounts) list() []*collector.Account { return *a.current.Load() }
+
+// reload reads the configuration and applies it as a whole; an invalid one changes nothing. The accounts run until
+// ctx ends. One that differs in nothing but its device servers keeps its session and its counters.
+func (a *accounts) reload(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	loaded, err := a.load()
+	if err != nil {
+		a.reloadOK.Set(0)
+		return err
+	}
+	before := a.running
+	a.running = map[string]running{}
+	var list []*collector.Account
+	for _, c := range loaded.Accounts {
+		account, ok := before[c.Name]
+		if ok && sameLogin(c, account.config) {
+			account.Reload(c.DeviceServers)
+			delete(before, c.Name)
+		} else {
+			account = a.start(ctx, c)
+		}
+		account.config = c
+		a.running[c.Name] = account
+		list = append(list, account.Account)
+	}
+	for _, account := range before {
+		account.stop()
+	}
+	a.current.Store(&list)
+	a.reloadOK.Set(1)
+	a.reloadAt.SetToCurrentTime()
+	for _, warning := range loaded.Warnings() {
+		_ = level.Warn(a.logger).Log("msg", "Insecure file permissions", "err", warning)
+	}
+	_ = level.Info(a.logger).Log("msg", "Loaded configuration", "accounts", len(list))
+	return nil
+}
+
+// reloadAndLog is for a reload in the background.
+func (a *accounts) reloadAndLog(ctx context.Context) error {
+	err := a.reload(ctx)
+	if err != nil {
+		_ = level.Error(a.logger).Log("msg", "Failed to reload configuration, keeping the previous one", "err", err)
+	}
+	return err
+}
+
+// sameLogin reports whether two configurations differ in nothing but the device servers.
+func sameLogin(a, b config.Account) bool {
+	a.DeviceServers, b.DeviceServers = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// start returns a new account that is kept logged in.
+func (a *accounts) start(ctx context.Context, c config.Account) running {
+	account := collector.NewAccount(c.Name, c.DeviceServers, bunq.Config{
+		BaseURL: cmp.Or(c.BaseURL, c.Environment.BaseURL()), UserAgent: "bunq_exporter/" + version.Version,
+		Transport: a.transport, Limiter: a.limiter,
+	}, session.Config{
+		Environment: c.Environment, APIKey: c.APIKey, ContextFile: c.ContextFile,
+		Description: c.Description, PermittedIPs: c.PermittedIPs,
+	}, a.logger)
+	ctx, stop := context.WithCancel(ctx)
+	go account.Run(ctx)
+	return running{Account: account, stop: stop}
+}

@@ -1,0 +1,127 @@
+// Package app is the program: it reads the flags, starts the accounts and serves their metrics.
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	sloggokit "github.com/tjhop/slog-gokit"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/internal/config"
+)
+
+// The exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong command line
+)
+
+// Main runs the program until it is interrupted or terminated, and exits. A second signal ends it at once.
+func Main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(75) // as Prometheus does: memory matters more than the CPU time of a scrape
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	code := Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Run is the program without its environment. It returns the exit status when ctx ends.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	reloads := make(chan os.Signal, 1)
+	signal.Notify(reloads, syscall.SIGHUP) // first of all: the default is to end the program
+	defer signal.Stop(reloads)
+	setVersion()
+	o, code, done := parse(args, stdout, stderr)
+	if done {
+		return code
+	}
+	if o.configCheck {
+		return check(o, stdout, stderr)
+	}
+	logger, toolkitLogger := newLoggers(o, stderr)
+	if err := toolkit.Validate(*o.web.WebConfigFile); err != nil { // before anything is registered
+		_, _ = fmt.Fprintf(stderr, "%s: %s\n", *o.web.WebConfigFile, err)
+		return exitFailed
+	}
+	load := func() (*config.Config, error) { return config.Load(o.configFile) }
+	announce := func(net.Addr) {}
+	if o.demo {
+		demo, err := startDemo(ctx, o.demoListenAddress)
+		if err != nil {
+			_ = level.Error(logger).Log("msg", "Failed to start the simulated API", "err", err)
+			return exitFailed
+		}
+		defer demo.stop()
+		load = demo.config
+		announce = func(exporter net.Addr) { demo.announce(stdout, exporter, o.telemetryPath) }
+	}
+	accounts := newAccounts(load, bunq.NewLimiter(o.readLimit), logger)
+	handler, err := newHandler(ctx, o, accounts, logger)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "bunq_exporter: %s, try --help\n", err)
+		return exitUsage
+	}
+	if err := accounts.reload(ctx); err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	return serve(ctx, o, handler, accounts, reloads, announce, logger, toolkitLogger)
+}
+
+// setVersion fills in the version of a build that was not told one.
+func setVersion() {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version.Version = cmp.Or(version.Version, info.Main.Version)
+	}
+}
+
+// check is --config.check.
+func check(o options, stdout, stderr io.Writer) int {
+	c, err := config.Load(o.configFile)
+	if err == nil {
+		err = c.CheckFiles()
+		for _, warning := range c.Warnings() {
+			_, _ = fmt.Fprintln(stderr, "warning:", warning)
+		}
+	}
+	if webErr := toolkit.Validate(*o.web.WebConfigFile); webErr != nil {
+		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	_, _ = fmt.Fprintf(stdout, "SUCCESS: %s is valid\n", o.configFile)
+	return exitOK
+}
+
+// newLoggers returns one log in two forms: go-kit's for the exporter, and slog's for the exporter-toolkit, which adds
+// time and caller itself.
+func newLoggers(o options, stderr io.Writer) (log.Logger, *slog.Logger) {
+	writer := log.NewSyncWriter(stderr)
+	logger := log.NewLogfmtLogger(writer)
+	if o.logFormat == "json" {
+		logger = log.NewJSONLogger(writer)
+	}
+	logger = level.NewFilter(logger, level.Allow(level.ParseDefault(o.logLevel, level.InfoValue())))
+	return log.With(logger, "time", log.DefaultTimestampUTC, "caller", log.DefaultCaller),
+		slog.New(sloggokit.NewGoKitHandler(logger, slog.LevelDebug))
+}

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/internal/config"
+)
+
+// demo is the simulated API of --demo.
+type demo struct {
+	*bunqtest.Demo
+	server  *http.Server
+	baseURL string
+	folder  string // of the context file
+}
+
+func startDemo(ctx context.Context, address string) (*demo, error) {
+	api := bunqtest.NewDemo()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp("", "bunq_exporter-demo-")
+	if err != nil {
+		return nil, fmt.Errorf("creating a folder for the API context: %w", err)
+	}
+	d := &demo{Demo: api, server: newServer(api), baseURL: reachable(listener.Addr()) + "/v1", folder: folder}
+	go func() { _ = d.server.Serve(listener) }() // ends with stop
+	go d.Run(ctx)
+	return d, nil
+}
+
+func (d *demo) stop() {
+	_ = d.server.Close()
+	_ = os.RemoveAll(d.folder)
+}
+
+// config returns the configuration of the simulated API.
+func (d *demo) config() (*config.Config, error) {
+	return &config.Config{Accounts: []config.Account{{
+		Name: "demo", Environment: bunq.Sandbox, BaseURL: d.baseURL, APIKeyInline: config.Secret(d.APIKey),
+		ContextFile: filepath.Join(d.folder, "bunq.conf"), Description: "bunq_exporter", DeviceServers: d.Watched(),
+	}}}, nil
+}
+
+// announce prints the addresses of the pages and of the simulated API.
+func (d *demo) announce(out io.Writer, exporter net.Addr, telemetryPath string) {
+	_, _ = fmt.Fprintf(out, demoText, reachable(exporter), telemetryPath, d.baseURL, d.APIKey)
+}
+
+const demoText = `
+bunq_exporter watches a simulated bunq API:
+
+  metrics        %[1]s%[2]s
+  status page    %[1]s/status
+  simulated API  %[3]s
+  its API key    %[4]s
+
+The status of device server 4715 changes every minute. Device server 4720 is on the account, but not configured. The
+API is in maintenance for one minute in fifteen.
+
+`
+
+// reachable returns a URL at which this machine reaches a listener, also one for all addresses.
+func reachable(address net.Addr) string {
+	return "http://" + strings.NewReplacer("[::]", "localhost", "0.0.0.0", "localhost").Replace(address.String())
+}

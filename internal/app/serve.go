@@ -1,0 +1,96 @@
+package app
+
+import (
+	"context"
+	stdlog "log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"bunq_exporter/internal/web"
+)
+
+// The time limits of the HTTP servers: the exporter's, and that of the simulated API. A scrape sets its own write
+// timeout.
+const (
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 30 * time.Second
+	idleTimeout     = 5 * time.Minute // longer than scrape intervals, so that scrapers keep their connection
+	scrapeGrace     = time.Second     // for scrapes in flight at shutdown; then they answer with what is known
+	shutdownTimeout = 5 * time.Second
+)
+
+// serve answers requests until ctx ends. It calls announce with each address that it listens on.
+func serve(ctx context.Context, o options, handler *web.Handler, accounts *accounts, reloads <-chan os.Signal,
+	announce func(net.Addr), logger log.Logger, toolkitLogger *slog.Logger,
+) int {
+	scrapes, endScrapes := context.WithCancel(context.Background())
+	defer endScrapes()
+	server := newServer(handler)
+	server.ErrorLog = stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0)
+	server.BaseContext = func(l net.Listener) context.Context {
+		announce(l.Addr())
+		return scrapes
+	}
+	_ = level.Info(logger).Log(
+		"msg", "Starting bunq_exporter", "version", version.Info(), "build_context", version.BuildContext())
+	failed := make(chan error, 1)
+	go func() { failed <- toolkit.ListenAndServe(server, o.web, toolkitLogger) }()
+	for {
+		select {
+		case err := <-failed:
+			_ = level.Error(logger).Log("msg", "Failed to serve", "err", err)
+			return exitFailed
+		case <-reloads:
+			go func() { _ = accounts.reloadAndLog(ctx) }() // a file that hangs does not delay the shutdown
+		case <-ctx.Done():
+			_ = level.Info(logger).Log("msg", "Shutting down")
+			handler.Stop()
+			time.AfterFunc(scrapeGrace, endScrapes)
+			return shutDown(server, logger)
+		}
+	}
+}
+
+func newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+	}
+}
+
+func newHandler(ctx context.Context, o options, accounts *accounts, logger log.Logger) (*web.Handler, error) {
+	exporter := prometheus.NewRegistry()
+	exporter.MustRegister(versioncollector.NewCollector("bunq_exporter"), accounts.reloadOK, accounts.reloadAt)
+	if !o.disableExporterMetrics {
+		exporter.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	var reload func() error
+	if o.enableLifecycle {
+		reload = func() error { return accounts.reloadAndLog(ctx) }
+	}
+	return web.New(web.Options{
+		Accounts: accounts.list, Exporter: exporter, Instrument: !o.disableExporterMetrics, Reload: reload,
+		TelemetryPath: o.telemetryPath, TimeoutOffset: o.timeoutOffset, Version: version.Version, Logger: logger,
+	})
+}
+
+func shutDown(server *http.Server, logger log.Logger) int {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		_ = level.Error(logger).Log("msg", "Failed to shut down cleanly", "err", err)
+		return exitFailed
+	}
+	return exitOK
+}

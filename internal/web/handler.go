@@ -1,0 +1,117 @@
+// Package web serves the metrics, the HTTP service discovery, the lifecycle endpoints and the pages for people.
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bunq_exporter/collector"
+)
+
+// Options configure a [Handler].
+type Options struct {
+	Accounts      func() []*collector.Account // the accounts of the current configuration
+	Exporter      *prometheus.Registry        // the exporter's own metrics
+	Instrument    bool                        // add metrics about the requests for metrics to Exporter
+	TelemetryPath string                      // such as /metrics
+	TimeoutOffset time.Duration               // subtracted from the scrape timeout
+	Reload        func() error                // nil: POST /-/reload is forbidden
+	Version       string                      // of the exporter
+	Logger        log.Logger
+}
+
+// Handler serves all paths of the exporter.
+type Handler struct {
+	Options
+	mux      *http.ServeMux
+	stopping atomic.Bool
+}
+
+const (
+	exporterMetricsPath = "/metrics/exporter"
+	runbooksURL         = "/docs/runbooks.md" // as in the repository, so that links of alerts work with either
+)
+
+// New returns a handler. A telemetry path that cannot be used is an error.
+func New(options Options) (*Handler, error) {
+	h := &Handler{Options: options, mux: http.NewServeMux()}
+	// The pattern excludes what the mux would take for a wildcard.
+	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
+	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
+		"GET /{$}":                   h.landing,
+		"GET " + runbooksURL:         h.runbooks,
+		"GET " + exporterMetricsPath: h.instrument(h.exporterMetrics),
+		"GET /probe":                 h.probe,
+		"GET /sd":                    h.discovery,
+		"GET /status":                h.status,
+		"GET /-/healthy":             h.healthy,
+		"GET /-/ready":               h.ready,
+		"POST /-/reload":             h.reload,
+	} {
+		valid = valid && !strings.HasSuffix(pattern, " "+options.TelemetryPath)
+		h.mux.HandleFunc(pattern, route)
+	}
+	if !valid {
+		return nil, fmt.Errorf("invalid telemetry path %q: use a path such as /metrics that the exporter does not "+
+			"use for something else", options.TelemetryPath)
+	}
+	h.mux.HandleFunc("GET "+options.TelemetryPath, h.instrument(h.metrics))
+	return h, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h.mux.ServeHTTP(w, r)
+}
+
+// Stop makes the exporter report that it is not ready.
+func (h *Handler) Stop() { h.stopping.Store(true) }
+
+func (h *Handler) healthy(w http.ResponseWriter, _ *http.Request) {
+	_, _ = fmt.Fprintln(w, "bunq_exporter is healthy.")
+}
+
+func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
+	if h.stopping.Load() {
+		http.Error(w, "bunq_exporter is shutting down.", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "bunq_exporter is ready.")
+}
+
+func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
+	if h.Reload == nil {
+		http.Error(w, "Reloads over HTTP are disabled: see --web.enable-lifecycle.", http.StatusForbidden)
+		return
+	}
+	if err := h.Reload(); err != nil {
+		http.Error(w, "Failed to reload configuration:\n"+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "Reloaded configuration.")
+}
+
+// discovery serves the targets in the format of Prometheus's HTTP service discovery.
+func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	groups := []map[string]any{} // Prometheus rejects null
+	for _, account := range h.Accounts() {
+		groups = append(groups, map[string]any{"targets": []string{r.Host}, "labels": map[string]string{
+			"__scheme__": scheme, "__metrics_path__": "/probe", "__param_account": account.Name(),
+		}})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(groups) // fails only if the client is gone
+}

@@ -1,0 +1,91 @@
+package web_test
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"bunq_exporter/internal/web"
+)
+
+func TestServiceDiscovery(t *testing.T) {
+	account, _ := newAccount(t, "company")
+	w := request(newHandler(t, newOptions(account)), "GET", "https://exporter.example:10059/sd")
+	want := `[{"labels":{"__metrics_path__":"/probe","__param_account":"company","__scheme__":"https"},` +
+		`"targets":["exporter.example:10059"]}]` + "\n"
+	// Prometheus accepts no other Content-Type.
+	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("%s: %s, want %s", w.Header().Get("Content-Type"), got, want)
+	}
+	if none := get(newHandler(t, newOptions()), "/sd"); none != "[]\n" {
+		t.Errorf("without accounts: %q, want an empty list", none)
+	}
+}
+
+func TestLifecycle(t *testing.T) {
+	options := newOptions()
+	disabled := newHandler(t, options)
+	options.Reload = func() error { return nil }
+	enabled := newHandler(t, options)
+	options.Reload = func() error { return errors.New("config.yml:3: invalid") }
+	failing := newHandler(t, options)
+	failing.Stop()
+	for _, test := range []struct {
+		handler      *web.Handler
+		method, path string
+		status       int
+		text         string
+	}{
+		{enabled, "GET", "/-/healthy", 200, "healthy"},
+		{enabled, "GET", "/-/ready", 200, "ready"},
+		{enabled, "POST", "/-/reload", 200, "Reloaded"},
+		{enabled, "GET", "/-/reload", 405, ""},
+		{enabled, "GET", "/nothing", 404, ""},
+		{disabled, "POST", "/-/reload", 403, "--web.enable-lifecycle"},
+		{failing, "POST", "/-/reload", 500, "config.yml:3: invalid"},
+		{failing, "GET", "/-/ready", 503, "shutting down"},
+		{failing, "GET", "/-/healthy", 200, "healthy"},
+	} {
+		w := request(test.handler, test.method, test.path)
+		if w.Code != test.status || !strings.Contains(w.Body.String(), test.text) {
+			t.Errorf("%s %s: %d %q, want %d and %q", test.method, test.path, w.Code, w.Body, test.status, test.text)
+		}
+	}
+}
+
+func TestTelemetryPathInvalid(t *testing.T) {
+	for _, path := range []string{
+		"", "/", "metrics", "/metrics/", "/a b", "/{id}",
+		"/metrics/exporter", "/status", "/docs/runbooks.md", "/-/ready", "/-/reload",
+	} {
+		if _, err := web.New(web.Options{TelemetryPath: path}); err == nil || !strings.Contains(err.Error(), "/metrics") {
+			t.Errorf("%q: %v, want an error with an example", path, err)
+		}
+	}
+}
+
+// policy is one that allows neither scripts nor requests.
+var policy = regexp.MustCompile(`^default-src 'none'; .*img-src data:; style-src 'sha256-[^' ]+'$`)
+
+func TestPages(t *testing.T) {
+	options := newOptions()
+	options.TelemetryPath = "/bunq/metrics"
+	handler := newHandler(t, options)
+	for path, content := range map[string][]string{
+		"/":       {`href="/status"`, `href="/docs/runbooks.md"`, `href="/bunq/metrics"`, `href="/sd"`, "1.2.3"},
+		"/status": {"<h1>Status</h1>"},
+		"/docs/runbooks.md": {
+			"<table>", `href="#bunqdeviceserverblocked"`, `<h2 id="bunqdeviceserverblocked">BunqDeviceServerBlocked</h2>`,
+		},
+	} {
+		w := request(handler, "GET", path)
+		expect(t, w.Body.String(), append(content, "<!DOCTYPE html>", `<a class="name" href="/">`, "</html>")...)
+		if got := w.Header().Get("Content-Type"); got != "text/html; charset=utf-8" {
+			t.Errorf("%s: Content-Type %s", path, got)
+		}
+		if got := w.Header().Get("Content-Security-Policy"); !policy.MatchString(got) {
+			t.Errorf("%s: Content-Security-Policy: %s", path, got)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package web
+
+import (
+	"context"
+	stdlog "log"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
+
+	"bunq_exporter/collector"
+)
+
+const (
+	defaultScrapeTimeout = 10 * time.Second // the default of Prometheus
+	maxScrapeTimeout     = 10 * time.Minute // no Prometheus is configured with more
+	writeTimeout         = 10 * time.Second // to send the metrics once they are collected
+)
+
+// metrics serves all accounts and the exporter's own metrics.
+func (h *Handler) metrics(w http.ResponseWriter, r *http.Request) {
+	h.scrape(w, r, h.Accounts(), h.Exporter)
+}
+
+// exporterMetrics serves the exporter's own metrics.
+func (h *Handler) exporterMetrics(w http.ResponseWriter, r *http.Request) { h.expose(w, r, h.Exporter) }
+
+// probe serves one account.
+func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("account")
+	if name == "" {
+		http.Error(w, "Parameter account is missing: use /probe?account=NAME.", http.StatusBadRequest)
+		return
+	}
+	accounts := h.Accounts()
+	i := slices.IndexFunc(accounts, func(a *collector.Account) bool { return a.Name() == name })
+	if i < 0 {
+		http.Error(w, "The configuration has no account of this name.", http.StatusNotFound)
+		return
+	}
+	h.scrape(w, r, accounts[i:i+1])
+}
+
+// scrape reads the accounts and serves what is known when the scrape timeout ends.
+func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, accounts []*collector.Account,
+	more ...prometheus.Collector) {
+	if r.Method == http.MethodHead { // does not call the bunq API
+		w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+		return
+	}
+	timeout := h.scrapeTimeout(r)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	// The write timeout of the server is for requests that do not wait for bunq. Not every writer has one.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout + writeTimeout))
+	registry := prometheus.NewRegistry() // one for everything: prometheus.Gatherers would check every series twice
+	registry.MustRegister(append(more, collector.Scrape(ctx, accounts))...)
+	h.expose(w, r, registry)
+}
+
+func (h *Handler) expose(w http.ResponseWriter, r *http.Request, gatherer prometheus.Gatherer) {
+	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Error(h.Logger)), "", 0),
+		ErrorHandling:     promhttp.ContinueOnError,
+		EnableOpenMetrics: true, // which has exemplars
+	}).ServeHTTP(w, r)
+}
+
+// scrapeTimeout returns the scrape timeout less the offset, but at least half of it.
+func (h *Handler) scrapeTimeout(r *http.Request) time.Duration {
+	timeout, err := time.ParseDuration(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds") + "s")
+	if err != nil || timeout <= 0 {
+		timeout = defaultScrapeTimeout
+	}
+	timeout = min(timeout, maxScrapeTimeout)
+	return max(timeout-h.TimeoutOffset, timeout/2)
+}
+
+// instrument counts the requests of a route, if that is configured.
+func (h *Handler) instrument(route http.HandlerFunc) http.HandlerFunc {
+	if !h.Instrument {
+		return route
+	}
+	return promhttp.InstrumentMetricHandler(h.Exporter, route).ServeHTTP
+}

@@ -1,0 +1,68 @@
+package web_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bunq_exporter/bunq"
+)
+
+func TestStatusPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, api := runAccount(t, "company")
+		handler := newHandler(t, newOptions(account))
+		expect(t, get(handler, "/status"), "None yet.")
+		get(handler, "/metrics")
+		requests := api.Requests(bunq.ListDeviceServers)
+		time.Sleep(5 * time.Minute)
+		page := get(handler, "/status")
+		expect(t, page, "<h2>company</h2>", "5m0s ago", "<b>ok</b>: ", "Ends at 2000-01-01 01:00:00 UTC.",
+			`data-status="BLOCKED" href="/docs/runbooks.md#bunqdeviceserverblocked">BLOCKED</a>`,
+			`href="/docs/runbooks.md#bunqdeviceserverblocked">1 BLOCKED</a>`,
+			`href="/docs/runbooks.md#bunqdeviceservernotfound">1 not read</a>`,
+			`href="/docs/runbooks.md#bunqunexpecteddeviceserver">1 unexpected</a>`,
+			"&lt;script&gt;", "192.0.2.7", "1999-12-29 23:00:00 UTC", "2 days ago", "3h5m0s ago",
+			"bunq shows no device server with this id", `data-status="ACTIVE">ACTIVE</a>`,
+			`data-status="NEW &#34;&lt;b&gt;" href="/docs/runbooks.md#bunqdeviceserverstatusunknown">NEW &#34;&lt;b&gt;</a>`)
+		if strings.Contains(page, "<script>") || strings.Contains(page, `<dd class="error">`) {
+			t.Error("a description that is not escaped, or an error")
+		}
+		time.Sleep(15 * time.Minute)
+		expect(t, get(handler, "/status"), `<dt>Last scrape</dt><dd class="error">2000-01-01 00:00:00 UTC, 20m0s ago`)
+		if n := api.Requests(bunq.ListDeviceServers); n != requests {
+			t.Errorf("the page made %d calls", n-requests)
+		}
+	})
+}
+
+func TestStatusPageLoginFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, api := newAccount(t, "company")
+		api.down.Store(true)
+		go account.Run(t.Context())
+		handler := newHandler(t, newOptions(account))
+		get(handler, "/metrics")
+		expect(t, get(handler, "/status"), "<b>unreachable</b>: ", "<small>err: POST installation: maintenance",
+			"<dd>None.</dd>", "No scrape has succeeded yet", `<dd class="error">no credentials to read with: `,
+			`href="/docs/runbooks.md#bunqdeviceservernotread">2 not read</a>`)
+	})
+}
+
+func TestStatusPageLastErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, api := runAccount(t, "company")
+		handler := newHandler(t, newOptions(account))
+		get(handler, "/metrics")
+		api.down.Store(true)
+		time.Sleep(time.Minute)
+		get(handler, "/metrics")
+		time.Sleep(3 * time.Minute)
+		last := account.State().Failures[0].Err
+		expect(t, get(handler, "/status"), "Last errors", "<code>maintenance</code>", "3m0s ago", "GET device-server",
+			"HTTP status 503 “&lt;i&gt;Later.”", "<code>"+last.ResponseID+"</code>",
+			`<dd class="error">GET device-server: maintenance`, `<td colspan="4">error: maintenance</td>`,
+			"Last success: 2000-01-01 00:00:00 UTC, 4m0s ago")
+	})
+}

@@ -1,0 +1,161 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gokitlog "github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
+	"bunq_exporter/collector"
+	"bunq_exporter/internal/config"
+	"bunq_exporter/internal/web"
+)
+
+// serveUnlimited is the program with a rate limit that no benchmark reaches, for one account.
+func serveUnlimited(configFile string) {
+	loaded, err := config.Load(configFile)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, limiter, logger := loaded.Accounts[0], bunq.NewLimiter(2000), gokitlog.NewNopLogger()
+	account := collector.NewAccount(c.Name, c.DeviceServers,
+		bunq.Config{BaseURL: c.BaseURL, UserAgent: "bunq_exporter/test", Limiter: limiter},
+		session.Config{
+			Environment: c.Environment, APIKey: c.APIKey, ContextFile: c.ContextFile, Description: c.Description,
+		}, logger)
+	go account.Run(context.Background())
+	handler, err := web.New(web.Options{
+		Accounts: func() []*collector.Account { return []*collector.Account{account} }, Exporter: prometheus.NewRegistry(),
+		TelemetryPath: "/metrics", Logger: logger,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("address=%s", httptest.NewServer(handler).Listener.Addr())
+	select {}
+}
+
+// newPopulated returns an API that has n device servers once the exporter has registered its own, and a configuration
+// that watches them.
+func newPopulated(b *testing.B, n int64, options bunqtest.Options) (a *api, configFile string) {
+	b.Helper()
+	a = serveAPI(b, options)
+	var ids []int64
+	for id := int64(1); id < n; id++ {
+		a.add(id, fmt.Sprintf("bookkeeping synchronization %d", id))
+		ids = append(ids, id)
+	}
+	return a, writeConfig(b, b.TempDir(), a.url, ids...)
+}
+
+// replay makes an API answer each read as it did the first time, which costs almost nothing.
+func (a *api) replay() {
+	var answers sync.Map // by URL
+	a.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+		answer, ok := answers.Load(r.RequestURI)
+		if !ok {
+			recorder := httptest.NewRecorder()
+			a.Server.ServeHTTP(recorder, r)
+			recorder.Header().Del("X-Bunq-Client-Request-Id") // differs from request to request
+			answer, _ = answers.LoadOrStore(r.RequestURI, recorder)
+		}
+		copyAnswer(w, answer.(*httptest.ResponseRecorder))
+		return true
+	})
+}
+
+var upPattern = regexp.MustCompile(`(?m)^bunq_device_server_up\{.*\} 1$`)
+
+// countRead returns the number of device servers that a scrape has read.
+func countRead(exposition string) int { return len(upPattern.FindAllString(exposition, -1)) }
+
+// startBenchmark starts a program that reads n device servers from an API that costs almost nothing.
+func startBenchmark(b *testing.B, a *api, n int, mode, binary string, args ...string) *process {
+	b.Helper()
+	p := launchProgram(b, mode, binary, args...)
+	p.findURL()
+	a.awaitSession(b)
+	if a.intercept.Load() == nil {
+		a.replay()
+	}
+	if got := countRead(p.scrape()); got != n {
+		b.Fatalf("%d of %d device servers were read", got, n)
+	}
+	return p
+}
+
+// BenchmarkScrape measures a scrape, and the resident memory of the process after all of them.
+func BenchmarkScrape(b *testing.B) {
+	for _, n := range []int{200, 2400} {
+		b.Run(fmt.Sprintf("devices=%d", n), func(b *testing.B) {
+			a, configFile := newPopulated(b, int64(n), bunqtest.Options{Unlimited: true})
+			p := startBenchmark(b, a, n, "unlimited", os.Args[0], configFile)
+			defer p.kill()
+			for b.Loop() {
+				p.scrape()
+			}
+			status := readFile(b, fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+			_, resident, _ := strings.Cut(status, "VmRSS:")
+			var kilobytes float64
+			_, _ = fmt.Sscan(resident, &kilobytes)
+			b.ReportMetric(kilobytes/1024, "MiB")
+		})
+	}
+}
+
+// BenchmarkStart measures the time from the start of the stripped binary, with a context file, to the end of the
+// first scrape.
+func BenchmarkStart(b *testing.B) {
+	binary := build(b)
+	a, configFile := newPopulated(b, 200, bunqtest.Options{Unlimited: true})
+	for b.Loop() {
+		startBenchmark(b, a, 200, "program", binary, "--config.file="+configFile, "--web.listen-address=127.0.0.1:0").kill()
+	}
+	info, err := os.Stat(binary)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(info.Size())/(1<<20), "MiB-binary")
+}
+
+// BenchmarkLimits measures scrapes of 9.5 s at an API with bunq's rate limits.
+func BenchmarkLimits(b *testing.B) {
+	for _, n := range []int64{200, 1000, 2400, 5000} {
+		for _, latency := range []time.Duration{0, 80 * time.Millisecond, 200 * time.Millisecond} {
+			b.Run(fmt.Sprintf("devices=%d/latency=%s", n, latency), func(b *testing.B) { benchmarkLimits(b, n, latency) })
+		}
+	}
+}
+
+func benchmarkLimits(b *testing.B, n int64, latency time.Duration) {
+	a, configFile := newPopulated(b, n, bunqtest.Options{})
+	a.setIntercept(func(http.ResponseWriter, *http.Request) bool {
+		time.Sleep(latency)
+		return false
+	})
+	e := start(b, "--config.file="+configFile)
+	a.awaitSession(b)
+	for b.Loop() {
+		b.StopTimer()
+		time.Sleep(3 * time.Second) // earlier reads do not count any more
+		before := a.count(http.MethodGet)
+		b.StartTimer()
+		text := e.scrape()
+		expectLines(b, text, `bunq_api_requests_total{account="company",code="429",endpoint="device-server",method="GET"} 0`)
+		b.ReportMetric(float64(countRead(text)), "read")
+		b.ReportMetric(float64(a.count(http.MethodGet)-before), "requests")
+	}
+}

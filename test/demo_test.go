@@ -1,0 +1,34 @@
+package test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	e := start(t, "--demo")
+	expectLines(t, get(t, e.find(`metrics +(\S+)`)),
+		`bunq_up{account="demo"} 1`,
+		`bunq_device_server_status{account="demo",id="4711",status="ACTIVE"} 1`,
+		`bunq_device_server_status{account="demo",id="4712",status="BLOCKED"} 1`,
+		`bunq_device_server_status{account="demo",id="4713",status="NEEDS_CONFIRMATION"} 1`,
+		`bunq_device_server_status{account="demo",id="4714",status="OBSOLETE"} 1`,
+		`bunq_unexpected_device_server_info{account="demo",description="not in the configuration",id="4720",ip="192.0.2.66",`+
+			`status="ACTIVE"} 1`,
+		`bunq_api_requests_total{account="demo",code="200",endpoint="device-server",method="GET"} 1`,
+		`bunq_api_request_errors_total{account="demo",endpoint="device-server",method="GET",reason="timeout"} 0`,
+	)
+	if page := get(t, e.find(`status page +(\S+)`)); !strings.Contains(page, "bookkeeping sync") {
+		t.Errorf("the status page has no device servers:\n%s", page)
+	}
+
+	if code := e.stop(); code != 0 {
+		t.Errorf("exit status %d, want 0", code)
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(e.output), "bunq_exporter-demo-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("the demo leaves %q behind: %v", left, err)
+	}
+}

@@ -1,0 +1,141 @@
+package test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bunq_exporter/bunq"
+)
+
+// listed is the line of a number of lists that were read.
+func listed(n string) string {
+	return `bunq_api_requests_total{account="company",code="200",endpoint="device-server",method="GET"} ` + n
+}
+
+func TestReload(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	e, folder := watch(t, a, 4711)
+	reload := func(want int) {
+		t.Helper()
+		if status, text, err := call(t.Context(), http.MethodPost, e.url+"/-/reload"); status != want {
+			t.Errorf("reload: status %d, %v, want %d: %s", status, err, want, text)
+		}
+	}
+	e.scrape()
+	writeConfig(t, folder, a.url, 0)
+	reload(http.StatusInternalServerError)
+	e.find(`(config.yml:7: )`)
+	expectLines(t, e.scrape(), "bunq_exporter_config_last_reload_successful 0",
+		`bunq_device_server_up{account="company",id="4711"} 1`, listed("2"))
+
+	writeConfig(t, folder, a.url, 4711, 4712)
+	e.signal(syscall.SIGHUP)
+	e.find(`(?s)Loaded configuration(.*Loaded configuration)`)
+	expectLines(t, e.scrape(), "bunq_exporter_config_last_reload_successful 1",
+		`bunq_device_server_up{account="company",id="4712"} 0`, listed("3"))
+	reload(http.StatusOK)
+	expectLines(t, e.scrape(), listed("4"))
+	if n := a.count(http.MethodPost); n != 3 {
+		t.Errorf("%d POSTs, want 3: the session stays", n)
+	}
+}
+
+func TestSIGHUPDuringStart(t *testing.T) {
+	t.Parallel()
+	e := launch(t, "--demo", "--web.listen-address=127.0.0.1:0")
+	e.find("(.)")
+	for !regexp.MustCompile(listening).MatchString(e.text()) && !e.hasEnded() {
+		e.signal(syscall.SIGHUP)
+		time.Sleep(time.Millisecond)
+	}
+	e.findURL()
+	expectLines(t, e.scrape(), `bunq_up{account="demo"} 1`)
+}
+
+func TestReloadDuringRegistration(t *testing.T) {
+	t.Parallel()
+	a, registering, answer := newAPI(t), make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if isRegistration(r) {
+			once.Do(func() { close(registering) })
+			<-answer
+		}
+		return false
+	})
+	e, folder := watch(t, a, 4711)
+	<-registering
+	text := readFile(t, folder+"/config.yml")
+	writeFile(t, folder, "config.yml", strings.Replace(text, "name: company", "name: renamed", 1))
+	time.AfterFunc(time.Second/2, func() { close(answer) }) // long after a reload that does not wait
+	if status, _, err := call(t.Context(), http.MethodPost, e.url+"/-/reload"); status != http.StatusOK {
+		t.Errorf("reload: status %d, %v", status, err)
+	}
+	e.awaitUp("renamed")
+	if n := a.Requests(bunq.CreateDeviceServer); n != 1 {
+		t.Errorf("%d registrations, want 1", n)
+	}
+}
+
+// within wants something to end in time.
+func within(t *testing.T, limit time.Duration, what string, do func()) {
+	t.Helper()
+	start := time.Now()
+	do()
+	if took := time.Since(start); took > limit {
+		t.Errorf("%s took %s, want at most %s", what, took, limit)
+	}
+}
+
+// replaceByFIFO puts a named pipe in the place of a file: whoever opens it without care hangs.
+func replaceByFIFO(t *testing.T, path string) {
+	t.Helper()
+	_ = os.Remove(path) // it may not exist
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scrapeAndStop wants a scrape to end in its time, and SIGTERM to end the program at once.
+func (p *process) scrapeAndStop(t *testing.T) {
+	t.Helper()
+	within(t, 4*time.Second, "a scrape", func() { get(t, p.url+"/metrics", timeoutHeader, "3") })
+	within(t, 3*time.Second, "the end", func() {
+		if code := p.stop(); code != 0 {
+			t.Errorf("exit status %d, want 0", code)
+		}
+	})
+}
+
+func TestFilesReplacedByFIFO(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"config.yml", "api_key", "company.conf", "company.conf.lock"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t)
+			e, folder := watch(t, a, 4711)
+			expectLines(t, e.scrape(), `bunq_up{account="company"} 1`)
+			replaceByFIFO(t, filepath.Join(folder, name))
+			e.signal(syscall.SIGHUP) // reads all files
+			eventually(t, "the signal is handled", func() bool {
+				return strings.Count(e.text(), " configuration") == 2
+			})
+			e.scrapeAndStop(t)
+
+			again := "--config.file=" + filepath.Join(folder, "config.yml")
+			if name == "config.yml" {
+				within(t, 3*time.Second, "a start", func() { launch(t, again).wait() })
+			} else {
+				start(t, again).scrapeAndStop(t)
+			}
+		})
+	}
+}

@@ -1,0 +1,109 @@
+package test
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+const getPrometheus = "apt-get install prometheus"
+
+type rule struct {
+	Alert               string // empty for a recording rule
+	Labels, Annotations map[string]string
+}
+
+func readRules(t *testing.T) (all []rule) {
+	t.Helper()
+	var file struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal([]byte(readFile(t, "../alerts/bunq.rules.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range file.Groups {
+		all = append(all, group.Rules...)
+	}
+	return all
+}
+
+// anchor returns the anchor of an alert's section in the runbooks.
+func anchor(alert string) string { return strings.ToLower(alert) }
+
+// readRunbooks returns the anchors of the sections of docs/runbooks.md.
+func readRunbooks(t *testing.T) set {
+	t.Helper()
+	return names(strings.ToLower(readFile(t, "../docs/runbooks.md")), regexp.MustCompile(`(?m)^## (bunq\w+)$`))
+}
+
+// Promtool tests the expressions and texts.
+func TestAlertsAreComplete(t *testing.T) {
+	t.Parallel()
+	alerts := set{}
+	for _, r := range readRules(t) {
+		if r.Alert == "" {
+			continue
+		}
+		alerts[anchor(r.Alert)] = true
+		// The dashboards select alerts whose names begin with Bunq.
+		if !strings.HasPrefix(r.Alert, "Bunq") || !setOf("critical", "warning")[r.Labels["severity"]] ||
+			r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+			!strings.HasSuffix(r.Annotations["runbook_url"], "/docs/runbooks.md#"+anchor(r.Alert)) {
+			t.Errorf("%s: the name is wrong, or one of %v", r.Alert, r)
+		}
+	}
+	if diff := cmp.Diff(alerts, readRunbooks(t)); diff != "" {
+		t.Errorf("runbooks, -alerts +sections:\n%s", diff)
+	}
+}
+
+var (
+	metricName = regexp.MustCompile(`\b(bunq_[a-z_]+?)(?:_bucket|_count|_sum)?\b[^a-z_:]`)
+	labelValue = regexp.MustCompile(`\b(?:status|state|reason|endpoint|method)[=!~]+\\?"([^"\\]+)`)
+)
+
+// Rules, dashboards and runbooks use metrics and values of labels that the exporter has.
+func TestMetricNamesExist(t *testing.T) {
+	t.Parallel()
+	metrics := start(t, "--demo").scrape()
+	for _, pattern := range []string{"../alerts/bunq.rules.yml", "../dashboards/*.json", "../docs/runbooks.md"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			text := readFile(t, file)
+			for name := range names(text, metricName) {
+				if !strings.Contains(metrics, "# TYPE "+name) { // commands in the runbooks search for prefixes
+					t.Errorf("%s: there is no metric %s", file, name)
+				}
+			}
+			for values := range names(text, labelValue) {
+				for value := range strings.SplitSeq(values, "|") {
+					if !regexp.MustCompile(`="` + value + `"`).MatchString(metrics) {
+						t.Errorf("%s: no label has the value %s", file, value)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	promtool := tool(t, "promtool", getPrometheus)
+	run(t, "..", promtool, "check", "rules", "--lint=all", "--lint-fatal", "alerts/bunq.rules.yml")
+	run(t, "..", promtool, "test", "rules", "alerts/bunq.rules.test.yml")
+
+	// Compose mounts the rules beside the configuration.
+	folder := t.TempDir()
+	for _, volume := range readCompose(t)["prometheus"].Volumes {
+		from, to, _ := strings.Cut(volume, ":")
+		writeFile(t, folder, filepath.Base(strings.TrimSuffix(to, ":ro")), readFile(t, filepath.Join(composeFolder, from)))
+	}
+	run(t, folder, promtool, "check", "config", "prometheus.yml")
+
+	writeFile(t, folder, "metrics.prom", start(t, "--demo").scrape())
+	if findings := run(t, folder, "sh", "-c", promtool+" check metrics < metrics.prom"); findings != "" {
+		t.Errorf("promtool check metrics: %s", findings)
+	}
+}

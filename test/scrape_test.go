@@ -1,0 +1,126 @@
+package test
+
+import (
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"bunq_exporter/bunq"
+)
+
+func TestRestartsKeepDeviceServerAndSession(t *testing.T) {
+	t.Parallel()
+	a, folder := newAPI(t), t.TempDir()
+	file := writeConfig(t, folder, a.url, 4711)
+	first := start(t, "--config.file="+file)
+	a.awaitSession(t) // without a scrape
+	first.stop()
+	for range 5 {
+		e := start(t, "--config.file="+file)
+		expectLines(t, e.scrape(), `bunq_up{account="company"} 1`, `bunq_session_renewals_total{account="company"} 0`)
+		e.stop()
+	}
+	if post, get := a.count(http.MethodPost), a.count(http.MethodGet); post != 3 || get != 5 || a.Sessions() != 1 {
+		t.Errorf("%d POSTs, %d GETs and %d sessions, want 3, 5 and 1", post, get, a.Sessions())
+	}
+}
+
+func TestScrapeSendsNoPOST(t *testing.T) {
+	t.Parallel()
+	a, answer := newAPI(t), make(chan struct{})
+	defer close(answer)
+	posts, gets := atomic.Int64{}, atomic.Int64{}
+	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			gets.Add(1)
+			return false
+		}
+		posts.Add(1)
+		<-answer // the first login does not end
+		return true
+	})
+	e, _ := watch(t, a, 4711)
+	for posts.Load() == 0 { // it begins without a scrape
+		time.Sleep(10 * time.Millisecond)
+	}
+	for range 3 {
+		text := get(t, e.url+"/metrics", timeoutHeader, "1")
+		expectLines(t, text, `bunq_up{account="company"} 0`, `bunq_login_state{account="company",state="unknown"} 1`)
+	}
+	if posts.Load() != 1 || gets.Load() != 0 {
+		t.Errorf("%d POSTs and %d GETs, want the first POST of the login", posts.Load(), gets.Load())
+	}
+}
+
+func TestHEADReadsNothing(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	e, _ := watch(t, a, 4711)
+	a.awaitSession(t)
+	for _, path := range []string{"/metrics", "/probe?account=company"} {
+		if status, _, err := call(t.Context(), http.MethodHead, e.url+path); status != http.StatusOK {
+			t.Errorf("HEAD %s: status %d, %v", path, status, err)
+		}
+	}
+	if n := a.count(http.MethodGet); n != 0 {
+		t.Errorf("%d reads, want none", n)
+	}
+}
+
+func TestStartDuringMaintenance(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.setIntercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "<html>maintenance</html>", http.StatusServiceUnavailable)
+		return true
+	})
+	e, _ := watch(t, a, 4711)
+	expectLines(t, e.scrape(), `bunq_up{account="company"} 0`,
+		`bunq_login_state{account="company",state="unreachable"} 1`,
+		`bunq_api_request_errors_total{account="company",endpoint="installation",method="POST",reason="maintenance"} 1`)
+	a.setIntercept(nil)
+	e.signal(syscall.SIGHUP) // a reload does not wait for the next login
+	e.awaitUp("company")
+}
+
+func TestShutdownWaitsForScrape(t *testing.T) {
+	t.Parallel()
+	a, reading, answer := newAPI(t), make(chan struct{}), make(chan struct{})
+	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			close(reading)
+			<-answer
+		}
+		return false
+	})
+	e, _ := watch(t, a, 4711)
+	scraped := make(chan string)
+	go func() {
+		_, text, _ := call(t.Context(), http.MethodGet, e.url+"/metrics")
+		scraped <- text
+	}()
+	<-reading
+	e.signal(syscall.SIGTERM)
+	e.find(`(Shutting down)`)
+	close(answer)
+	expectLines(t, <-scraped, `bunq_up{account="company"} 1`)
+	if code := e.wait(); code != 0 {
+		t.Errorf("exit status %d, want 0", code)
+	}
+}
+
+func TestKeyFileReplaced(t *testing.T) {
+	t.Parallel()
+	a, folder := newAPI(t), t.TempDir()
+	file := writeConfig(t, folder, a.url, 4711)
+	writeFile(t, folder, "api_key", "")
+	e := start(t, "--config.file="+file)
+	expectLines(t, e.scrape(), `bunq_up{account="company"} 0`, `bunq_login_state{account="company",state="unknown"} 1`)
+	writeFile(t, folder, "api_key", apiKey)
+	e.awaitUp("company")
+	if n := a.Requests(bunq.CreateDeviceServer); n != 1 {
+		t.Errorf("%d registrations, want 1", n)
+	}
+}

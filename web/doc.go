@@ -1,2 +1,0 @@
-// Package web answers HTTP: metrics for Prometheus, service discovery, the lifecycle, and a page for people.
-package web
