@@ -20,30 +20,22 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	upDesc             = newDesc("bunq_up", "Whether bunq answered for the device servers of the account in this scrape.")
-	scrapeDurationDesc = newDesc("bunq_scrape_duration_seconds",
-		"Time it took to read the device servers of this account in this scrape.")
-	lastSuccessDesc = newDesc("bunq_last_success_timestamp_seconds",
-		"Unix time of the last scrape in which bunq answered for the device servers of this account.")
+	scrapeDurationDesc = newDesc("bunq_scrape_duration_seconds", "Time it took to read the device servers.")
+	lastSuccessDesc    = newDesc("bunq_last_success_timestamp_seconds", "Unix time of the last answer to a scrape.")
 	deviceServerUpDesc = newDesc("bunq_device_server_up", "Whether the device server was read in this scrape.", "id")
 	statusDesc         = newDesc("bunq_device_server_status",
 		"Whether the device server is in the given status (1) or not (0).", "id", "status")
 	infoDesc = newDesc("bunq_device_server_info",
 		"Description of the device server and address that it was created from.", "id", "description", "ip")
-	createdDesc = newDesc("bunq_device_server_created_timestamp_seconds",
-		"Unix time of the creation of the device server.", "id")
-	updatedDesc = newDesc("bunq_device_server_updated_timestamp_seconds",
-		"Unix time of the last update of the device server.", "id")
-	deviceServersDesc = newDesc("bunq_device_servers",
-		"Number of device servers on the account, watched or not.", "status")
+	createdDesc = newDesc("bunq_device_server_created_timestamp_seconds", "Unix time of the creation.", "id")
+	updatedDesc = newDesc("bunq_device_server_updated_timestamp_seconds", "Unix time of the last update.", "id")
+	countDesc   = newDesc("bunq_device_servers", "Number of device servers on the account, watched or not.", "status")
+
 	unexpectedDesc = newDesc("bunq_unexpected_device_server_info",
-		"Device server that is on the account, but neither configured nor the exporter's own.",
-		"id", "description", "ip", "status")
-	loginStateDesc = newDesc("bunq_login_state",
-		"Whether the login of the exporter is in the given state (1) or not (0).", "state")
-	sessionExpiryDesc = newDesc("bunq_session_expiry_timestamp_seconds",
-		"Unix time at which the session of the exporter ends.")
-	sessionRenewalsDesc = newDesc("bunq_session_renewals_total",
-		"Number of sessions that the exporter opened in place of an earlier one.")
+		"Device server on the account that is not configured.", "id", "description", "ip", "status")
+	loginStateDesc = newDesc("bunq_login_state", "Whether the login is in the given state (1) or not (0).", "state")
+	expiryDesc     = newDesc("bunq_session_expiry_timestamp_seconds", "Unix time of the end of the exporter's session.")
+	renewalsDesc   = newDesc("bunq_session_renewals_total", "Number of sessions opened in place of an earlier one.")
 )
 
 // scrape collects accounts within one context.
@@ -100,11 +92,11 @@ func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result
 		return
 	}
 	for _, status := range documented {
-		send(ch, deviceServersDesc, float64(r.Counts[status]), account, label("status", string(status)))
+		send(ch, countDesc, float64(r.Counts[status]), account, label("status", string(status)))
 	}
 	for status, count := range r.Counts {
 		if !slices.Contains(documented, status) {
-			send(ch, deviceServersDesc, float64(count), account, label("status", string(status)))
+			send(ch, countDesc, float64(count), account, label("status", string(status)))
 		}
 	}
 }
@@ -132,11 +124,11 @@ func collectDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair
 }
 
 func collectLogin(ch chan<- prometheus.Metric, account *dto.LabelPair, login session.State) {
-	for state := range session.Descriptions {
-		send(ch, loginStateDesc, number(state == login.Login), account, label("state", string(state)))
+	for _, state := range session.LoginStates {
+		send(ch, loginStateDesc, number(state == login.Login), account, label("state", state.Name))
 	}
-	sendTime(ch, sessionExpiryDesc, login.Expiry, account)
-	ch <- &series{sessionRenewalsDesc, prometheus.CounterValue, float64(login.Renewals), []*dto.LabelPair{account}}
+	sendTime(ch, expiryDesc, login.Expiry, account)
+	ch <- &series{renewalsDesc, prometheus.CounterValue, float64(login.Renewals), []*dto.LabelPair{account}}
 }
 
 // sendTime sends a time to the microsecond: bunq's resolution, and as exact as a float64 can be. A zero time is

@@ -1,16 +1,13 @@
 package test
 
 import (
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"bunq_exporter/bunq"
-	"bunq_exporter/bunq/session"
 )
 
 // names returns the first groups of the matches in a text.
@@ -47,7 +44,7 @@ func TestDocumentsAreComplete(t *testing.T) {
 		{"metrics", names(start(t, "--demo").scrape(), regexp.MustCompile(`(?m)^# TYPE (bunq_\S+)`)),
 			names(readFile(t, "../docs/metrics.md"), row)},
 		{"reasons", setOf(bunq.Reasons()...), names(section(t, "troubleshooting.md", "## Reasons"), row)},
-		{"login states", setOf(slices.Collect(maps.Keys(session.Descriptions))...),
+		{"login states", loginStates(),
 			names(section(t, "troubleshooting.md", "## Login states"), regexp.MustCompile(`(?m)^### (\w+)`))},
 		// A test of the package config holds the example against the code.
 		{"keys", names(readFile(t, "../config.yml.example"), regexp.MustCompile(`(?m)^ +(?:- |# )?([a-z_]+): \S`)),

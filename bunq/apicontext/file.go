@@ -63,8 +63,8 @@ func Load(path string, environment bunq.Environment) (*Context, error) {
 		c.Environment = environment
 	}
 	if c.Environment != environment {
-		return nil, fmt.Errorf("reading API context: %s belongs to %q, but the account is configured for %q: correct the "+
-			"environment, or name another context file", path, c.Environment, environment)
+		return nil, fmt.Errorf("reading API context: %s belongs to environment %q: correct the environment (%q) or the file",
+			path, c.Environment, environment)
 	}
 	return c, nil
 }

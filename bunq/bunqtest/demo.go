@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -15,8 +14,6 @@ import (
 type Demo struct {
 	*Server
 	APIKey string
-
-	maintenance atomic.Bool
 }
 
 // changingID is the id of the device server whose status changes.
@@ -53,21 +50,16 @@ func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	if d.maintenance.Load() {
-		http.Error(w, "<h1>Maintenance</h1>", http.StatusServiceUnavailable)
-		return
-	}
 	d.Server.ServeHTTP(w, r)
 }
 
-// Run changes the status of one device server every minute until ctx is done. Every fifteenth minute is maintenance.
+// Run changes the status of one device server every minute until ctx is done.
 func (d *Demo) Run(ctx context.Context) {
 	statuses := bunq.Statuses()
 	for minute := 1; ; minute++ {
 		select {
 		case <-time.After(time.Minute):
 			d.SetStatus(changingID, statuses[minute%len(statuses)])
-			d.maintenance.Store(minute%15 == 0)
 		case <-ctx.Done():
 			return
 		}

@@ -103,8 +103,7 @@ func (r *runner) openSession(ctx context.Context) error {
 		return nil
 	}
 	if r.context.Installation.PrivateKey == nil {
-		return fmt.Errorf("%s holds no private key to sign a login with: remove the API key to read with the "+
-			"installation alone, or name a complete context file", r.config.ContextFile)
+		return fmt.Errorf("%s holds no private key: remove the API key to read without login", r.config.ContextFile)
 	}
 	if wait := loginInterval - time.Since(r.context.LoginRequested); wait > 0 && wait <= loginInterval {
 		return &bunq.Error{

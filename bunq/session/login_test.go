@@ -76,7 +76,7 @@ func TestLoginStates(t *testing.T) {
 				}
 				lines := p.logged("login_state=")
 				if len(lines) != 1 || !strings.Contains(lines[0], level) ||
-					!strings.Contains(lines[0], "login_state="+string(test.want)) ||
+					!strings.Contains(lines[0], "login_state="+test.want.Name) ||
 					(p.State().Err == nil) != (test.want == session.OK) {
 					t.Errorf("logged %q", lines)
 				}

@@ -94,9 +94,8 @@ func (r *runner) adopt(ctx context.Context) error {
 		}
 	}
 	if !missing {
-		return fmt.Errorf("unknown whether bunq made the device server %q, since it does not list it and accepts no "+
-			"login: if the bunq app shows it, write its id into %s as device_server_id; if not, move that file away and "+
-			"restart: %w", r.context.Requested, r.config.ContextFile, err)
+		return fmt.Errorf("unknown whether bunq made the device server %q: if the bunq app shows it, write its id into %s "+
+			"as device_server_id, else move that file away and restart: %w", r.context.Requested, r.config.ContextFile, err)
 	}
 	return nil
 }

@@ -81,8 +81,7 @@ func (r *runner) isOpen(lasts time.Duration) bool {
 // useInstallation is the login without an API key: the token of the installation reads, if bunq allows it.
 func (r *runner) useInstallation(ctx context.Context) error {
 	if !r.context.Registered {
-		return fmt.Errorf("%w, and %s holds no registered installation: configure an API key, or name the context file "+
-			"of an installation", errNoKey, r.config.ContextFile)
+		return fmt.Errorf("%w, and %s holds no installation: configure an API key", errNoKey, r.config.ContextFile)
 	}
 	if r.unread {
 		if err := r.tryRead(ctx, r.context.Installation.Token); err != nil {
@@ -141,7 +140,7 @@ func (r *runner) log(before, now *State) {
 		if now.Err != nil {
 			logger = log.With(logger, "err", now.Err)
 		}
-		_ = logger.Log("msg", Descriptions[now.Login], "login_state", now.Login)
+		_ = logger.Log("msg", now.Login.Description, "login_state", now.Login.Name)
 	}
 	switch file := bunq.Summary(now.FileErr); {
 	case file == bunq.Summary(before.FileErr), file != "" && file == bunq.Summary(now.Err):

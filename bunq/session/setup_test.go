@@ -192,7 +192,7 @@ func (p *program) expect(t *testing.T, want session.LoginState) {
 	t.Helper()
 	synctest.Wait()
 	if state := p.State(); state.Login != want {
-		t.Errorf("login state is %s, want %s: %v", state.Login, want, state.Err)
+		t.Errorf("login state is %s, want %s: %v", state.Login.Name, want.Name, state.Err)
 	}
 }
 

@@ -7,32 +7,24 @@ import (
 	"bunq_exporter/bunq"
 )
 
-// LoginState is the state of an account's login.
-type LoginState string
+// LoginState is the state of an account's login. Its description is one sentence for the log and the status page.
+type LoginState struct{ Name, Description string }
 
 // The login states, a closed set. docs/troubleshooting.md explains what to do about each.
-const (
-	OK                  LoginState = "ok"
-	CredentialsRefused  LoginState = "credentials_refused"
-	DeviceNotActive     LoginState = "device_not_active"
-	InstallationRefused LoginState = "installation_refused"
-	RateLimited         LoginState = "rate_limited"
-	Unreachable         LoginState = "unreachable"
-	NoKey               LoginState = "no_key"
-	Unknown             LoginState = "unknown"
-)
+var (
+	OK                  = LoginState{"ok", "A session is open"}
+	CredentialsRefused  = LoginState{"credentials_refused", "bunq rejects the API key or the address of this machine"}
+	DeviceNotActive     = LoginState{"device_not_active", "The exporter's own device server is not ACTIVE"}
+	InstallationRefused = LoginState{"installation_refused", "bunq rejects the token of the installation"}
+	RateLimited         = LoginState{"rate_limited", "Waiting for bunq's rate limit"}
+	Unreachable         = LoginState{"unreachable", "bunq does not answer or is in maintenance"}
+	NoKey               = LoginState{"no_key", "No API key is configured"}
+	Unknown             = LoginState{"unknown", "No session is open"}
 
-// Descriptions describe each login state in one sentence, for the log and the status page.
-var Descriptions = map[LoginState]string{
-	OK:                  "A session is open",
-	CredentialsRefused:  "bunq rejects the API key or the address of this machine",
-	DeviceNotActive:     "The exporter's own device server is not ACTIVE",
-	InstallationRefused: "bunq rejects the token of the installation",
-	RateLimited:         "Waiting for bunq's rate limit",
-	Unreachable:         "bunq does not answer or is in maintenance",
-	NoKey:               "No API key is configured",
-	Unknown:             "No session is open",
-}
+	LoginStates = []LoginState{
+		OK, CredentialsRefused, DeviceNotActive, InstallationRefused, RateLimited, Unreachable, NoKey, Unknown,
+	}
+)
 
 // State is what others see of a session. It is immutable.
 type State struct {

@@ -65,8 +65,7 @@ bunq_exporter watches a simulated bunq API:
   simulated API  %[3]s
   its API key    %[4]s
 
-The status of device server 4715 changes every minute. Device server 4720 is on the account, but not configured. The
-API is in maintenance for one minute in fifteen.
+The status of device server 4715 changes every minute. Device server 4720 is on the account, but not configured.
 
 `
 

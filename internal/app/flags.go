@@ -32,20 +32,17 @@ func parse(args []string, stdout, stderr io.Writer) (o options, code int, done b
 	app.HelpFlag.Short('h').NoEnvar()
 	app.Version(version.Print("bunq_exporter")).VersionFlag.NoEnvar()
 	app.Flag("config.file", "Path to the configuration file.").Default("config.yml").StringVar(&o.configFile)
-	app.Flag("config.check", "Validate the configuration, the files it names and the web configuration, and exit.").
-		BoolVar(&o.configCheck)
+	app.Flag("config.check", "Validate the configuration and the files it names, and exit.").BoolVar(&o.configCheck)
 	app.Flag("demo", "Start a simulated bunq API and watch it, without configuration or network.").BoolVar(&o.demo)
-	app.Flag("demo.listen-address", "Address on which to expose the simulated API.").Default("127.0.0.1:0").
-		StringVar(&o.demoListenAddress)
-	app.Flag("bunq.read-limit", "Maximum number of reads within 3 seconds per API host, 1 to 3.").Default("3").
-		IntVar(&o.readLimit)
+	app.Flag("demo.listen-address", "Simulated API address.").Default("127.0.0.1:0").StringVar(&o.demoListenAddress)
+	app.Flag("bunq.read-limit", "Reads within 3 seconds per API host, 1 to 3.").Default("3").IntVar(&o.readLimit)
 	o.web = kingpinflag.AddFlags(app, ":10059")
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").StringVar(&o.telemetryPath)
 	app.Flag("web.enable-lifecycle", "Enable reload via HTTP request.").BoolVar(&o.enableLifecycle)
 	app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (promhttp_*, process_*, go_*).").
 		BoolVar(&o.disableExporterMetrics)
-	app.Flag("scrape.timeout-offset", "Offset to subtract from the scrape timeout.").Default("0.5s").
-		DurationVar(&o.timeoutOffset)
+	app.Flag("scrape.timeout-offset", "Offset to subtract from the scrape timeout.").
+		Default("0.5s").DurationVar(&o.timeoutOffset)
 	app.Flag("log.level", "Only log messages with the given severity or above. One of: [debug, info, warn, error]").
 		Default("info").EnumVar(&o.logLevel, "debug", "info", "warn", "error")
 	app.Flag("log.format", "Output format of log messages. One of: [logfmt, json]").

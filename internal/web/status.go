@@ -11,20 +11,18 @@ import (
 	"time"
 
 	"bunq_exporter/bunq"
-	"bunq_exporter/bunq/session"
 	"bunq_exporter/collector"
 )
 
 // functions are those that the pages call.
 var functions = template.FuncMap{
-	"age":      formatAge,
-	"alert":    statusAlert,
-	"anchor":   strings.ToLower, // of the runbook for an alert
-	"describe": func(s session.LoginState) string { return session.Descriptions[s] },
-	"notRead":  notRead,
-	"old":      func(t time.Time) bool { return time.Since(t) > maxAge },
-	"summary":  summarize,
-	"time":     formatTime,
+	"age":     formatAge,
+	"alert":   statusAlert,
+	"anchor":  strings.ToLower, // of the runbook for an alert
+	"notRead": notRead,
+	"old":     func(t time.Time) bool { return time.Since(t) > maxAge },
+	"summary": summarize,
+	"time":    formatTime,
 }
 
 // maxAge is the age from which a result is marked as old. Scrape intervals are shorter.
