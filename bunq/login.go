@@ -92,11 +92,6 @@ func (c *Client) post(ctx context.Context, r request, use func(*handshake) error
 	return c.do(ctx, r)
 }
 
-// users are the user objects that bunq may send, exactly one of them.
-type users struct {
-	UserPerson, UserCompany, UserApiKey, UserPaymentServiceProvider json.RawMessage //nolint:revive // bunq's name
-}
-
 // handshake is the Response array of the three calls that log in, its objects taken together.
 type handshake struct {
 	ID struct {
@@ -109,7 +104,7 @@ type handshake struct {
 	ServerPublicKey struct {
 		Key string `json:"server_public_key"`
 	}
-	users
+	objects map[string]json.RawMessage
 }
 
 // decode reads the objects by their keys. Its errors quote nothing of the answer, which may hold a token.
@@ -119,7 +114,7 @@ func (h *handshake) decode(body []byte) error {
 		return errors.New(`answer is not a {"Response":[…]} with objects in it`)
 	}
 	for _, object := range envelope.Response {
-		if json.Unmarshal(object, h) != nil {
+		if json.Unmarshal(object, h) != nil || json.Unmarshal(object, &h.objects) != nil {
 			return errors.New("an object of the answer is not what bunq documents")
 		}
 	}
@@ -143,15 +138,15 @@ const maxSessionTimeout = 10 * 365 * 24 * time.Hour
 // user returns the user and its session_timeout. For OAuth, the timeout is that of the user that asked for access.
 func (h *handshake) user() (User, time.Duration, error) {
 	var object struct {
-		ID          int64 `json:"id"`
-		Timeout     int64 `json:"session_timeout"` // in seconds
-		RequestedBy users `json:"requested_by_user"`
+		ID          int64                      `json:"id"`
+		Timeout     int64                      `json:"session_timeout"` // in seconds
+		RequestedBy map[string]json.RawMessage `json:"requested_by_user"`
 	}
-	kind, text := h.one()
+	kind, text := userObject(h.objects)
 	err := json.Unmarshal(text, &object)
 	user := User{kind, object.ID, text}
 	if kind == "UserApiKey" && err == nil {
-		_, text := object.RequestedBy.one()
+		_, text := userObject(object.RequestedBy)
 		object.Timeout = 0
 		err = json.Unmarshal(text, &object)
 	}
@@ -162,12 +157,10 @@ func (h *handshake) user() (User, time.Duration, error) {
 	return user, timeout, nil
 }
 
-func (u users) one() (kind string, object json.RawMessage) {
-	for kind, object := range map[string]json.RawMessage{
-		"UserPerson": u.UserPerson, "UserCompany": u.UserCompany, "UserApiKey": u.UserApiKey,
-		"UserPaymentServiceProvider": u.UserPaymentServiceProvider,
-	} {
-		if len(object) > len("null") {
+// userObject returns the one user object of an answer.
+func userObject(objects map[string]json.RawMessage) (kind string, object json.RawMessage) {
+	for _, kind := range []string{"UserPerson", "UserCompany", "UserApiKey", "UserPaymentServiceProvider"} {
+		if object := objects[kind]; len(object) > len("null") {
 			return kind, object
 		}
 	}

@@ -68,13 +68,3 @@ func (a *Account) State() State {
 	defer a.mu.Unlock()
 	return State{a.last, a.lastSuccess, a.session.State(), a.calls.lastFailures()}
 }
-
-// lastAnswer returns when bunq last answered, this result included.
-func (a *Account) lastAnswer(r Result) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if ended := r.Start.Add(r.Duration); r.Answered && ended.After(a.lastSuccess) {
-		a.lastSuccess = ended
-	}
-	return a.lastSuccess
-}

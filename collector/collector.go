@@ -68,7 +68,7 @@ func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
 	result := a.scrape(ctx)
 	account := label("account", a.name)
 	collectResult(ch, account, result)
-	sendTime(ch, lastSuccessDesc, a.lastAnswer(result), account)
+	sendTime(ch, lastSuccessDesc, a.State().LastSuccess, account)
 	collectLogin(ch, account, a.session.State())
 	a.calls.collect(ch)
 }

@@ -92,6 +92,9 @@ func (a *Account) finish(r *read, err error) {
 	if a.inFlight == r { // not if a reload has replaced it
 		a.last, a.inFlight = result, nil
 	}
+	if result.Answered {
+		a.lastSuccess = result.Start.Add(result.Duration)
+	}
 	a.mu.Unlock()
 	close(r.done)
 	a.events.log(result)
