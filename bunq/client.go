@@ -196,7 +196,7 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.body != nil && r.credentials.PrivateKey != nil {
-		req.Header.Set(headerClientSignature, sign(r.credentials.PrivateKey, body))
+		req.Header.Set("X-Bunq-Client-Signature", sign(r.credentials.PrivateKey, body))
 	}
 	return req, nil
 }

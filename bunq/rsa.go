@@ -63,7 +63,6 @@ func keyBytes(text string) []byte {
 const (
 	headerRequestID       = "X-Bunq-Client-Request-Id"
 	headerServerSignature = "X-Bunq-Server-Signature"
-	headerClientSignature = "X-Bunq-Client-Signature"
 )
 
 // sign returns the X-Bunq-Client-Signature of a body: RSA PKCS#1 v1.5 over its SHA-256, in base64.

@@ -43,7 +43,7 @@ func (e *events) log(r Result) {
 }
 
 func (e *events) logStatus(id int64, d bunq.DeviceServer) {
-	before, known := e.statuses[id]
+	before := e.statuses[id] // "" at first
 	if before == d.Status {
 		return
 	}
@@ -52,8 +52,6 @@ func (e *events) logStatus(id int64, d bunq.DeviceServer) {
 	if d.Status != bunq.StatusActive {
 		logger = level.Warn(e.logger)
 	}
-	if known {
-		logger = log.With(logger, "before", before)
-	}
-	_ = logger.Log("msg", "Status of device server changed", "id", id, "status", d.Status, "description", d.Description)
+	_ = logger.Log("msg", "Status of device server changed", "id", id, "status", d.Status, "before", before,
+		"description", d.Description)
 }

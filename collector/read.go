@@ -100,9 +100,6 @@ func (a *Account) finish(r *read, err error) {
 	a.events.log(result)
 }
 
-// attempts bounds the credentials that one read tries: the session, the installation, the next session.
-const attempts = 3
-
 // read reads the device servers, with other credentials where bunq rejects the first ones.
 func (a *Account) read(ctx context.Context, r *read) error {
 	credentials, err := a.session.Credentials(ctx)
@@ -110,7 +107,7 @@ func (a *Account) read(ctx context.Context, r *read) error {
 	if err != nil {
 		return err
 	}
-	for range attempts {
+	for range 3 { // the session, the installation, the next session
 		if err = a.readAll(ctx, r, credentials); !bunq.Rejected(err) {
 			return err
 		}
@@ -133,7 +130,7 @@ func (a *Account) readAll(ctx context.Context, r *read, credentials bunq.Credent
 			return err
 		}
 		alone := page.Last && r.complete()
-		if ids := r.missing(); alone || first && !page.Last && len(ids) <= maxSingleReads {
+		if ids := r.missing(); alone || first && !page.Last && len(ids) <= bunq.MaxReads { // so many at once
 			if err := a.readSingly(ctx, r, credentials, ids); err != nil {
 				return err
 			}
@@ -142,10 +139,6 @@ func (a *Account) readAll(ctx context.Context, r *read, credentials bunq.Credent
 	}
 	return nil
 }
-
-// maxSingleReads is the number of device servers that are read one by one before the second page: bunq's limit allows
-// so many at once.
-const maxSingleReads = bunq.MaxReads
 
 // readSingly reads device servers one by one. What is wrong with one of them does not affect the others, nor the
 // list, and bunq may allow the list alone.

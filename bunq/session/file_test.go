@@ -121,7 +121,7 @@ func TestSaveFails(t *testing.T) {
 			t.Errorf("logged %q", lines)
 		}
 		p.moveFolder(t)
-		time.Sleep(5 * time.Second)
+		time.Sleep(31 * time.Second)
 		if p.State().FileErr != nil {
 			t.Errorf("not saved: %v", p.State().FileErr)
 		}
@@ -146,7 +146,7 @@ func TestSaveFailsAfterRegistration(t *testing.T) {
 		p.start(t)
 		p.expect(t, session.OK)
 		p.moveFolder(t)
-		time.Sleep(5 * time.Second)
+		time.Sleep(31 * time.Second)
 		p.expectOne(t, api, 1)
 	})
 }

@@ -102,14 +102,8 @@ func (r *runner) openSession(ctx context.Context) error {
 	if r.isOpen(renewBefore) {
 		return nil
 	}
-	if r.context.Installation.PrivateKey == nil {
-		return fmt.Errorf("%s holds no private key: remove the API key to read without login", r.config.ContextFile)
-	}
 	if wait := loginInterval - time.Since(r.context.LoginRequested); wait > 0 && wait <= loginInterval {
-		return &bunq.Error{
-			Operation: bunq.CreateSessionServer, Reason: bunq.ReasonRateLimited, RetryAfter: wait,
-			Err: errors.New("the last login was less than 30 s ago"),
-		}
+		return &bunq.Error{Operation: bunq.CreateSessionServer, Reason: bunq.ReasonRateLimited, RetryAfter: wait}
 	}
 	before := r.context.LoginRequested
 	r.keep(func(c *apicontext.Context) { c.LoginRequested = time.Now() })

@@ -241,11 +241,7 @@ func (r *runner) pause(err error) time.Duration {
 // wait returns when the next login is due: before the session ends, after a pause, or earlier if there is a reason.
 func (r *runner) wait(ctx context.Context, err error) {
 	for next := time.Now().Add(r.pause(err)); time.Now().Before(next); {
-		interval := pollInterval
-		if r.unsaved != nil {
-			interval = localRetry
-		}
-		timer := time.NewTimer(min(time.Until(next), interval))
+		timer := time.NewTimer(min(time.Until(next), pollInterval))
 		select {
 		case <-ctx.Done():
 			return

@@ -48,7 +48,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP) // first of all: the default is to end the program
 	defer signal.Stop(reloads)
-	setVersion()
+	if info, ok := debug.ReadBuildInfo(); ok { // of a build that was not told its version
+		version.Version = cmp.Or(version.Version, info.Main.Version)
+	}
 	o, code, done := parse(args, stdout, stderr)
 	if done {
 		return code
@@ -84,13 +86,6 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return serve(ctx, o, handler, accounts, reloads, announce, logger, toolkitLogger)
-}
-
-// setVersion fills in the version of a build that was not told one.
-func setVersion() {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version.Version = cmp.Or(version.Version, info.Main.Version)
-	}
 }
 
 // check is --config.check.

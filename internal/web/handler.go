@@ -35,10 +35,8 @@ type Handler struct {
 	stopping atomic.Bool
 }
 
-const (
-	exporterMetricsPath = "/metrics/exporter"
-	runbooksURL         = "/docs/runbooks.md" // as in the repository, so that links of alerts work with either
-)
+// runbooksURL is the path in the repository, so that links of alerts work with either.
+const runbooksURL = "/docs/runbooks.md"
 
 // New returns a handler. A telemetry path that cannot be used is an error.
 func New(options Options) (*Handler, error) {
@@ -46,22 +44,21 @@ func New(options Options) (*Handler, error) {
 	// The pattern excludes what the mux would take for a wildcard.
 	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
-		"GET /{$}":                   h.landing,
-		"GET " + runbooksURL:         h.runbooks,
-		"GET " + exporterMetricsPath: h.instrument(h.exporterMetrics),
-		"GET /probe":                 h.probe,
-		"GET /sd":                    h.discovery,
-		"GET /status":                h.status,
-		"GET /-/healthy":             h.healthy,
-		"GET /-/ready":               h.ready,
-		"POST /-/reload":             h.reload,
+		"GET /{$}":              h.landing,
+		"GET " + runbooksURL:    h.runbooks,
+		"GET /metrics/exporter": h.instrument(h.exporterMetrics),
+		"GET /probe":            h.probe,
+		"GET /sd":               h.discovery,
+		"GET /status":           h.status,
+		"GET /-/healthy":        h.healthy,
+		"GET /-/ready":          h.ready,
+		"POST /-/reload":        h.reload,
 	} {
 		valid = valid && !strings.HasSuffix(pattern, " "+options.TelemetryPath)
 		h.mux.HandleFunc(pattern, route)
 	}
 	if !valid {
-		return nil, fmt.Errorf("invalid telemetry path %q: use a path such as /metrics that the exporter does not "+
-			"use for something else", options.TelemetryPath)
+		return nil, fmt.Errorf("invalid telemetry path %q: use a free path such as /metrics", options.TelemetryPath)
 	}
 	h.mux.HandleFunc("GET "+options.TelemetryPath, h.instrument(h.metrics))
 	return h, nil
