@@ -59,12 +59,14 @@ type State struct {
 	Result      Result    // of the last read
 	LastSuccess time.Time // when bunq last answered for the device servers; zero before the first time
 	Login       session.State
-	Failures    []Failure // the last failed call of each reason, newest first
 }
 
 // State returns what is known. It does not call the bunq API.
 func (a *Account) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return State{a.last, a.lastSuccess, a.session.State(), a.calls.lastFailures()}
+	return State{a.last, a.lastSuccess, a.session.State()}
 }
+
+// Failures returns the last failed call of each reason, newest first.
+func (a *Account) Failures() []Failure { return a.calls.lastFailures() }

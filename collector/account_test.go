@@ -109,7 +109,7 @@ func TestFailuresNewestFirst(t *testing.T) {
 			scrape(t, timeout, a)
 			time.Sleep(interval)
 		}
-		failures := a.State().Failures
+		failures := a.Failures()
 		if len(failures) != 2 {
 			t.Fatalf("%d failures, want one for each reason: %+v", len(failures), failures)
 		}

@@ -66,10 +66,11 @@ func (s *scrape) Collect(ch chan<- prometheus.Metric) {
 
 func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
 	result := a.scrape(ctx)
+	state := a.State()
 	account := label("account", a.name)
 	collectResult(ch, account, result)
-	sendTime(ch, lastSuccessDesc, a.State().LastSuccess, account)
-	collectLogin(ch, account, a.session.State())
+	sendTime(ch, lastSuccessDesc, state.LastSuccess, account)
+	collectLogin(ch, account, state.Login)
 	a.calls.collect(ch)
 }
 

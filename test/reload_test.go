@@ -95,7 +95,7 @@ func within(t *testing.T, limit time.Duration, what string, do func()) {
 	}
 }
 
-// replaceByFIFO puts a named pipe in the place of a file: whoever opens it without care hangs.
+// replaceByFIFO puts a named pipe in the place of a file that nobody writes to: a plain open of it does not return.
 func replaceByFIFO(t *testing.T, path string) {
 	t.Helper()
 	_ = os.Remove(path) // it may not exist

@@ -59,7 +59,7 @@ func TestStatusPageLastErrors(t *testing.T) {
 		time.Sleep(time.Minute)
 		get(handler, "/metrics")
 		time.Sleep(3 * time.Minute)
-		last := account.State().Failures[0].Err
+		last := account.Failures()[0].Err
 		expect(t, get(handler, "/status"), "Last errors", "<code>maintenance</code>", "3m0s ago", "GET device-server",
 			"HTTP status 503 “&lt;i&gt;Later.”", "<code>"+last.ResponseID+"</code>",
 			`<dd class="error">GET device-server: maintenance`, `<td colspan="4">error: maintenance</td>`,
