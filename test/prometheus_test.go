@@ -81,7 +81,7 @@ scrape_configs:
 `, demo.address(), hanging.address()))
 	for expression, want := range map[string]string{
 		`up{job="demo"}`:                      "1",
-		`up{job="probe"}`:                     "1",
+		`count(up{job="probe"} == 1)`:         "2",
 		`bunq_up{job="probe",account="demo"}`: "1",
 		`count(bunq_device_server_status{job="demo",id=~"471."} == 1)`:                              "5",
 		`bunq_device_server_status{job="demo",id="4712",status="BLOCKED"}`:                          "1",

@@ -35,8 +35,12 @@ type Handler struct {
 	stopping atomic.Bool
 }
 
-// runbooksURL is the path in the repository, so that links of alerts work with either.
-const runbooksURL = "/docs/runbooks.md"
+const (
+	// runbooksURL is the path in the repository, so that links of alerts work with either.
+	runbooksURL = "/docs/runbooks.md"
+
+	exporterMetricsPath = "/metrics/exporter"
+)
 
 // New returns a handler. A telemetry path that cannot be used is an error.
 func New(options Options) (*Handler, error) {
@@ -44,15 +48,15 @@ func New(options Options) (*Handler, error) {
 	// The pattern excludes what the mux would take for a wildcard.
 	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
-		"GET /{$}":              h.landing,
-		"GET " + runbooksURL:    h.runbooks,
-		"GET /metrics/exporter": h.instrument(h.exporterMetrics),
-		"GET /probe":            h.probe,
-		"GET /sd":               h.discovery,
-		"GET /status":           h.status,
-		"GET /-/healthy":        h.healthy,
-		"GET /-/ready":          h.ready,
-		"POST /-/reload":        h.reload,
+		"GET /{$}":                   h.landing,
+		"GET " + runbooksURL:         h.runbooks,
+		"GET " + exporterMetricsPath: h.instrument(h.exporterMetrics),
+		"GET /probe":                 h.probe,
+		"GET /sd":                    h.discovery,
+		"GET /status":                h.status,
+		"GET /-/healthy":             h.healthy,
+		"GET /-/ready":               h.ready,
+		"POST /-/reload":             h.reload,
 	} {
 		valid = valid && !strings.HasSuffix(pattern, " "+options.TelemetryPath)
 		h.mux.HandleFunc(pattern, route)
@@ -97,16 +101,24 @@ func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprintln(w, "Reloaded configuration.")
 }
 
-// discovery serves the targets in the format of Prometheus's HTTP service discovery.
+// discovery serves the targets in the format of Prometheus's HTTP service discovery: one for each account and one for
+// the exporter itself. Each has an instance of its own.
 func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
+	type group struct {
+		Targets []string          `json:"targets"`
+		Labels  map[string]string `json:"labels"`
+	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	groups := []map[string]any{} // Prometheus rejects null
+	groups := []group{{[]string{r.Host}, map[string]string{
+		"__scheme__": scheme, "__metrics_path__": exporterMetricsPath, "instance": r.Host,
+	}}}
 	for _, account := range h.Accounts() {
-		groups = append(groups, map[string]any{"targets": []string{r.Host}, "labels": map[string]string{
+		groups = append(groups, group{[]string{r.Host}, map[string]string{
 			"__scheme__": scheme, "__metrics_path__": "/probe", "__param_account": account.Name(),
+			"instance": r.Host + "/" + account.Name(),
 		}})
 	}
 	w.Header().Set("Content-Type", "application/json")

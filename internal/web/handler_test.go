@@ -12,14 +12,13 @@ import (
 func TestServiceDiscovery(t *testing.T) {
 	account, _ := newAccount(t, "company")
 	w := request(newHandler(t, newOptions(account)), "GET", "https://exporter.example:10059/sd")
-	want := `[{"labels":{"__metrics_path__":"/probe","__param_account":"company","__scheme__":"https"},` +
-		`"targets":["exporter.example:10059"]}]` + "\n"
+	want := `[{"targets":["exporter.example:10059"],"labels":{"__metrics_path__":"/metrics/exporter",` +
+		`"__scheme__":"https","instance":"exporter.example:10059"}},` +
+		`{"targets":["exporter.example:10059"],"labels":{"__metrics_path__":"/probe","__param_account":"company",` +
+		`"__scheme__":"https","instance":"exporter.example:10059/company"}}]` + "\n"
 	// Prometheus accepts no other Content-Type.
 	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%s: %s, want %s", w.Header().Get("Content-Type"), got, want)
-	}
-	if none := get(newHandler(t, newOptions()), "/sd"); none != "[]\n" {
-		t.Errorf("without accounts: %q, want an empty list", none)
 	}
 }
 
