@@ -80,9 +80,9 @@ scrape_configs:
     http_sd_configs: [{url: "http://%[1]s/sd"}]
 `, demo.address(), hanging.address()))
 	for expression, want := range map[string]string{
-		`up{job="demo"}`:                      "1",
-		`count(up{job="probe"} == 1)`:         "2",
-		`bunq_up{job="probe",account="demo"}`: "1",
+		`up{job="demo"}`:                                                                            "1",
+		`count(up{job="probe"} == 1)`:                                                               "2",
+		`bunq_up{job="probe",account="demo"}`:                                                       "1",
 		`count(bunq_device_server_status{job="demo",id=~"471."} == 1)`:                              "5",
 		`bunq_device_server_status{job="demo",id="4712",status="BLOCKED"}`:                          "1",
 		`count(bunq_unexpected_device_server_info{job="demo",id="4720"})`:                           "1",

@@ -76,7 +76,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		announce = func(exporter net.Addr) { demo.announce(stdout, exporter, o.telemetryPath) }
 	}
 	accounts := newAccounts(load, bunq.NewLimiter(o.readLimit), logger)
-	handler, err := newHandler(ctx, o, accounts, logger)
+	handler, err := newHandler(ctx, o, accounts, logger, toolkitLogger)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "bunq_exporter: %s, try --help\n", err)
 		return exitUsage

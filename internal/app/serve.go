@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,7 +36,7 @@ func serve(ctx context.Context, o options, handler *web.Handler, accounts *accou
 	scrapes, endScrapes := context.WithCancel(context.Background())
 	defer endScrapes()
 	server := newServer(handler)
-	server.ErrorLog = stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0)
+	server.ErrorLog = slog.NewLogLogger(toolkitLogger.Handler(), slog.LevelWarn)
 	server.BaseContext = func(l net.Listener) context.Context {
 		announce(l.Addr())
 		return scrapes
@@ -69,7 +68,8 @@ func newServer(handler http.Handler) *http.Server {
 	}
 }
 
-func newHandler(ctx context.Context, o options, accounts *accounts, logger log.Logger) (*web.Handler, error) {
+func newHandler(ctx context.Context, o options, accounts *accounts, logger log.Logger, toolkitLogger *slog.Logger,
+) (*web.Handler, error) {
 	exporter := prometheus.NewRegistry()
 	exporter.MustRegister(versioncollector.NewCollector("bunq_exporter"), accounts.reloadOK, accounts.reloadAt)
 	if !o.disableExporterMetrics {
@@ -81,7 +81,8 @@ func newHandler(ctx context.Context, o options, accounts *accounts, logger log.L
 	}
 	return web.New(web.Options{
 		Accounts: accounts.list, Exporter: exporter, Instrument: !o.disableExporterMetrics, Reload: reload,
-		TelemetryPath: o.telemetryPath, TimeoutOffset: o.timeoutOffset, Version: version.Version, Logger: logger,
+		TelemetryPath: o.telemetryPath, TimeoutOffset: o.timeoutOffset, Version: version.Version,
+		Logger: logger, ErrorLog: slog.NewLogLogger(toolkitLogger.Handler(), slog.LevelError),
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"bunq_exporter/collector"
 )
@@ -26,6 +27,7 @@ type Options struct {
 	Reload        func() error                // nil: POST /-/reload is forbidden
 	Version       string                      // of the exporter
 	Logger        log.Logger
+	ErrorLog      promhttp.Logger // errors of the exposition
 }
 
 // Handler serves all paths of the exporter.

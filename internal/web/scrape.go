@@ -2,13 +2,10 @@ package web
 
 import (
 	"context"
-	stdlog "log"
 	"net/http"
 	"slices"
 	"time"
 
-	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/expfmt"
@@ -65,7 +62,7 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, accounts []*col
 
 func (h *Handler) expose(w http.ResponseWriter, r *http.Request, gatherer prometheus.Gatherer) {
 	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
-		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Error(h.Logger)), "", 0),
+		ErrorLog:          h.ErrorLog,
 		ErrorHandling:     promhttp.ContinueOnError,
 		EnableOpenMetrics: true, // which has exemplars
 	}).ServeHTTP(w, r)

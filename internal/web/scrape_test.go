@@ -3,12 +3,12 @@ package web_test
 import (
 	"bytes"
 	"errors"
+	"log"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"bunq_exporter/bunq"
@@ -90,7 +90,7 @@ func TestOpenMetricsHasExemplars(t *testing.T) {
 func TestInvalidMetricLogged(t *testing.T) {
 	var logged bytes.Buffer
 	options := newOptions()
-	options.Logger = log.NewLogfmtLogger(&logged)
+	options.ErrorLog = log.New(&logged, "", 0)
 	options.Exporter.MustRegister(prometheus.CollectorFunc(func(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("invalid", "", nil, nil), errors.New("invalid metric"))
 	}))
