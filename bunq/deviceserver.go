@@ -114,6 +114,7 @@ const pageSize = 200
 // Page is a part of the list of device servers, newest first.
 type Page struct {
 	DeviceServers []DeviceServer
+	Invalid       int  // objects that were left out: they have no usable id or status
 	Last          bool // there are no older device servers
 }
 
@@ -145,6 +146,7 @@ func (c *Client) page(ctx context.Context, credentials Credentials, older int64)
 			if page.DeviceServers, partial, err = list.decode(body); err == nil {
 				next, err = nextPage(list.Pagination, older)
 			}
+			page.Invalid = len(list.Response) - len(page.DeviceServers)
 			page.Last = next == 0
 			return partial, err
 		},

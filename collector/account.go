@@ -3,6 +3,7 @@ package collector
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -12,27 +13,42 @@ import (
 	"bunq_exporter/bunq/session"
 )
 
+// Selection says which device servers of an account are watched.
+type Selection struct {
+	IDs   []int64 // watched, beside the exporter's own device server
+	All   bool    // every one on the account is watched
+	Known []int64 // neither watched nor reported as unexpected
+}
+
 // Account is a bunq account whose device servers are watched. It is safe for concurrent use.
 type Account struct {
-	name    string
-	client  *bunq.Client
-	session *session.Session
-	calls   *calls
-	events  *events
+	name        string
+	environment bunq.Environment
+	client      *bunq.Client
+	session     *session.Session
+	calls       *calls
+	events      *events
 
 	mu          sync.Mutex
-	watched     []int64
+	selection   Selection
 	inFlight    *read // nil if there is none
 	last        Result
 	lastSuccess time.Time
+	lastReads   map[int64]LastRead // of the watched device servers, by id
+}
+
+// LastRead is a device server as it was last read.
+type LastRead struct {
+	bunq.DeviceServer
+	Time time.Time
 }
 
 // NewAccount returns an account. It is not logged in until [Account.Run].
-func NewAccount(name string, watched []int64, client bunq.Config, login session.Config, logger log.Logger) *Account {
+func NewAccount(name string, s Selection, client bunq.Config, login session.Config, logger log.Logger) *Account {
 	logger = log.With(logger, "account", name)
 	a := &Account{
-		name: name, watched: watched, calls: newCalls(name),
-		events: &events{logger: logger, statuses: map[int64]bunq.Status{}},
+		name: name, environment: login.Environment, selection: s, calls: newCalls(name),
+		events: &events{logger: logger, logged: map[int64]sighting{}}, lastReads: map[int64]LastRead{},
 	}
 	client.Observe = a.calls.observe
 	a.client = bunq.NewClient(client)
@@ -46,10 +62,16 @@ func (a *Account) Run(ctx context.Context) { a.session.Run(ctx) }
 // Name returns the name of the account, the label "account" of its metrics.
 func (a *Account) Name() string { return a.name }
 
-// Reload replaces the ids of the watched device servers, and lets the account log in without further delay.
-func (a *Account) Reload(watched []int64) {
+// Environment returns the environment of the account.
+func (a *Account) Environment() bunq.Environment { return a.environment }
+
+// Reload replaces the selection of device servers, and lets the account log in without further delay.
+func (a *Account) Reload(s Selection) {
 	a.mu.Lock()
-	a.watched, a.inFlight = watched, nil
+	a.selection, a.inFlight = s, nil
+	for _, id := range s.Known {
+		delete(a.lastReads, id)
+	}
 	a.mu.Unlock()
 	a.session.Retry()
 }
@@ -66,6 +88,13 @@ func (a *Account) State() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return State{a.last, a.lastSuccess, a.session.State()}
+}
+
+// LastReads returns the watched device servers as they were last read, by id.
+func (a *Account) LastReads() map[int64]LastRead {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.lastReads)
 }
 
 // Failures returns the last failed call of each reason, newest first.

@@ -3,7 +3,6 @@ package collector_test
 import (
 	"bytes"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -136,43 +135,4 @@ func expectLines(t testing.TB, lines []string, want ...[]string) {
 			t.Errorf("no line with %q: %q", parts, lines)
 		}
 	}
-}
-
-func TestEventsAreLoggedOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(bunqtest.Options{})
-		api.AddDeviceServer(1, device(11, bunq.StatusActive))
-		a := newAccount(t, api, 11)
-		for _, step := range []struct {
-			name   string
-			change func()
-			want   [][]string // parts of each line
-		}{
-			{"start", func() {}, [][]string{
-				{"level=warn", `msg="Registered `, "id=1003"},
-				{"level=info", "login_state=ok"},
-				{"level=info", `msg="Status of `, "id=11", "status=ACTIVE", `description="a \"quoted\" server"`},
-				{"level=info", `msg="Status of `, "id=1003", "status=ACTIVE"},
-			}},
-			{"blocked", func() { api.SetStatus(11, bunq.StatusBlocked) },
-				[][]string{{"level=warn", `msg="Status of `, "id=11", "before=ACTIVE", "status=BLOCKED"}}},
-			{"hanging", func() { api.set(0, hang) },
-				[][]string{{"level=error", `msg="Failed to `, `err="GET device-server: timeout`}}},
-			{"maintenance", func() { api.set(0, api.refuse(http.StatusServiceUnavailable, "")) },
-				[][]string{{"level=error", `msg="Failed to `, `err="GET device-server: maintenance`}}},
-			{"recovery", func() { api.set(0, nil) }, [][]string{{"level=info", "again"}}},
-			{"own blocked", func() { api.SetStatus(1003, bunq.StatusBlocked) }, [][]string{
-				{"level=error", "login_state=device_not_active", "err="},
-				{"level=warn", "id=1003", "before=ACTIVE", "status=BLOCKED"},
-			}},
-		} {
-			step.change()
-			for range 8 {
-				scrape(t, time.Second, a)
-				time.Sleep(interval)
-			}
-			t.Log(step.name)
-			expectLines(t, a.logged(), step.want...)
-		}
-	})
 }

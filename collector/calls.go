@@ -28,9 +28,10 @@ type calls struct {
 
 // Failure is the last failed API call of one reason.
 type Failure struct {
-	Time  time.Time
-	Err   *bunq.Error
-	Count int // of failures with this reason
+	Time       time.Time
+	Err        *bunq.Error
+	ResponseID string // the last one that bunq sent with this reason
+	Count      int    // of failures with this reason
 }
 
 func newCalls(account string) *calls {
@@ -76,7 +77,9 @@ func (c *calls) observe(call bunq.Call) {
 	if call.Err != nil {
 		c.errors.WithLabelValues(call.Method, call.Endpoint, string(call.Err.Reason)).Inc()
 		c.mu.Lock()
-		c.failures[call.Err.Reason] = Failure{time.Now(), call.Err, c.failures[call.Err.Reason].Count + 1}
+		before := c.failures[call.Err.Reason]
+		id := cmp.Or(call.ResponseID, before.ResponseID)
+		c.failures[call.Err.Reason] = Failure{time.Now(), call.Err, id, before.Count + 1}
 		c.mu.Unlock()
 	}
 	if call.RequestID == "" { // not sent

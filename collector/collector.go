@@ -19,6 +19,7 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
+	accountInfoDesc    = newDesc("bunq_account_info", "Environment of the account.", "environment")
 	upDesc             = newDesc("bunq_up", "Whether bunq answered for the device servers of the account in this scrape.")
 	scrapeDurationDesc = newDesc("bunq_scrape_duration_seconds", "Time it took to read the device servers.")
 	lastSuccessDesc    = newDesc("bunq_last_success_timestamp_seconds", "Unix time of the last answer to a scrape.")
@@ -27,12 +28,16 @@ var (
 		"Whether the device server is in the given status (1) or not (0).", "id", "status")
 	infoDesc = newDesc("bunq_device_server_info",
 		"Description of the device server and address that it was created from.", "id", "description", "ip")
-	createdDesc = newDesc("bunq_device_server_created_timestamp_seconds", "Unix time of the creation.", "id")
-	updatedDesc = newDesc("bunq_device_server_updated_timestamp_seconds", "Unix time of the last update.", "id")
-	countDesc   = newDesc("bunq_device_servers", "Number of device servers on the account, watched or not.", "status")
+	createdDesc  = newDesc("bunq_device_server_created_timestamp_seconds", "Unix time of the creation.", "id")
+	updatedDesc  = newDesc("bunq_device_server_updated_timestamp_seconds", "Unix time of the last update.", "id")
+	completeDesc = newDesc("bunq_device_server_list_complete",
+		"Whether the list of device servers was read to its end in this scrape.")
+	countDesc = newDesc("bunq_device_servers", "Number of device servers on the account, watched or not.", "status")
 
 	unexpectedDesc = newDesc("bunq_unexpected_device_server_info",
 		"Device server on the account that is not configured.", "id", "description", "ip", "status")
+	unexpectedCreatedDesc = newDesc("bunq_unexpected_device_server_created_timestamp_seconds",
+		"Unix time of the creation of a device server that is not configured.", "id")
 	loginStateDesc = newDesc("bunq_login_state", "Whether the login is in the given state (1) or not (0).", "state")
 	expiryDesc     = newDesc("bunq_session_expiry_timestamp_seconds", "Unix time of the end of the exporter's session.")
 	renewalsDesc   = newDesc("bunq_session_renewals_total", "Number of sessions opened in place of an earlier one.")
@@ -68,6 +73,7 @@ func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
 	result := a.scrape(ctx)
 	state := a.State()
 	account := label("account", a.name)
+	send(ch, accountInfoDesc, 1, account, label("environment", string(a.environment)))
 	collectResult(ch, account, result)
 	sendTime(ch, lastSuccessDesc, state.LastSuccess, account)
 	collectLogin(ch, account, state.Login)
@@ -77,17 +83,23 @@ func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
 func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result) {
 	send(ch, upDesc, number(r.Answered), account)
 	send(ch, scrapeDurationDesc, r.Duration.Seconds(), account)
+	send(ch, completeDesc, number(r.Counts != nil), account)
 	for _, id := range r.Watched {
 		d, read := r.DeviceServers[id]
-		id := label("id", strconv.FormatInt(id, 10))
+		id := idLabel(id)
 		send(ch, deviceServerUpDesc, number(read), account, id)
 		if read {
 			collectDeviceServer(ch, account, id, d)
 		}
 	}
+	for _, d := range r.Known {
+		sendInfo(ch, account, idLabel(d.ID), d)
+	}
 	for _, d := range r.Unexpected {
-		send(ch, unexpectedDesc, 1, account, label("description", d.Description), label("id", strconv.FormatInt(d.ID, 10)),
-			label("ip", d.IP), label("status", string(d.Status)))
+		id := idLabel(d.ID)
+		send(ch, unexpectedDesc, 1, account, label("description", d.Description), id, label("ip", d.IP),
+			label("status", string(d.Status)))
+		sendTime(ch, unexpectedCreatedDesc, d.Created, account, id)
 	}
 	if r.Counts == nil {
 		return
@@ -112,6 +124,8 @@ var statusLabels = func() (labels []*dto.LabelPair) {
 	return labels
 }()
 
+func idLabel(id int64) *dto.LabelPair { return label("id", strconv.FormatInt(id, 10)) }
+
 func collectDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
 	for i, status := range documented {
 		send(ch, statusDesc, number(d.Status == status), account, id, statusLabels[i])
@@ -119,9 +133,13 @@ func collectDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair
 	if !slices.Contains(documented, d.Status) {
 		send(ch, statusDesc, 1, account, id, label("status", string(d.Status)))
 	}
-	send(ch, infoDesc, 1, account, label("description", d.Description), id, label("ip", d.IP))
+	sendInfo(ch, account, id, d)
 	sendTime(ch, createdDesc, d.Created, account, id)
 	sendTime(ch, updatedDesc, d.Updated, account, id)
+}
+
+func sendInfo(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
+	send(ch, infoDesc, 1, account, label("description", d.Description), id, label("ip", d.IP))
 }
 
 func collectLogin(ch chan<- prometheus.Metric, account *dto.LabelPair, login session.State) {

@@ -76,7 +76,7 @@ func newAccount(t testing.TB, api http.Handler, ids ...int64) *account {
 func idleAccount(t testing.TB, name string, limiter *bunq.Limiter, api http.Handler, ids ...int64) *account {
 	t.Helper()
 	a := &account{folder: t.TempDir(), logging: make(chan struct{}, 1)}
-	a.Account = collector.NewAccount(name, ids, bunq.Config{
+	a.Account = collector.NewAccount(name, collector.Selection{IDs: ids}, bunq.Config{
 		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "test/1", Transport: bunqtest.Transport(api), Limiter: limiter,
 	}, session.Config{
 		Environment: bunq.Sandbox,
@@ -202,13 +202,17 @@ func TestGoldenExpositions(t *testing.T) {
 	for name, test := range map[string]struct {
 		devices []bunq.DeviceServer
 		ids     []int64
+		known   []int64
 		api     http.Handler // in place of one that works
 	}{
 		"all_well":       {devices: []bunq.DeviceServer{active, device(12, bunq.StatusActive)}, ids: []int64{11, 12}},
 		"id_unknown":     {devices: []bunq.DeviceServer{active}, ids: []int64{11, 99}},
 		"one_blocked":    {devices: []bunq.DeviceServer{active, blocked}, ids: []int64{11, 12}},
 		"unknown_status": {devices: []bunq.DeviceServer{device(11, "HIBERNATING")}, ids: []int64{11}},
-		"unexpected":     {devices: []bunq.DeviceServer{active, device(12, bunq.StatusObsolete)}, ids: []int64{11}},
+		"unexpected": {
+			devices: []bunq.DeviceServer{active, device(12, bunq.StatusObsolete), device(13, bunq.StatusBlocked)},
+			ids:     []int64{11}, known: []int64{13},
+		},
 		"api_down": {ids: []int64{11, 12}, api: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "<html>We are down for maintenance.</html>", http.StatusServiceUnavailable)
 		})},
@@ -221,7 +225,10 @@ func TestGoldenExpositions(t *testing.T) {
 					simulated.AddDeviceServer(1, d)
 				}
 				api := cmp.Or[http.Handler](test.api, simulated)
-				checkGolden(t, name, scrape(t, 9*time.Second, newAccount(t, api, test.ids...)).text(t))
+				a := idleAccount(t, "company", nil, api)
+				a.Reload(collector.Selection{IDs: test.ids, Known: test.known})
+				go a.Run(t.Context())
+				checkGolden(t, name, scrape(t, 9*time.Second, a).text(t))
 			})
 		})
 	}

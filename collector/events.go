@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"maps"
 	"sync"
 
 	"github.com/go-kit/log"
@@ -15,9 +16,17 @@ import (
 type events struct {
 	logger log.Logger
 
-	mu       sync.Mutex
-	failure  string // summary of the last failure; "" for none
-	statuses map[int64]bunq.Status
+	mu      sync.Mutex
+	failure string // summary of the last failure; "" for none
+	logged  map[int64]sighting
+	reads   int // that were logged
+}
+
+// sighting is what was last logged of a device server.
+type sighting struct {
+	status     bunq.Status // "": not found
+	unexpected bool
+	read       int // number of the read that showed it
 }
 
 // log logs what a read has changed. While the log blocks, it returns at once: a later read shows the same.
@@ -26,32 +35,78 @@ func (e *events) log(r Result) {
 		return
 	}
 	defer e.mu.Unlock()
+	e.logFailure(r.Err)
+	e.reads++
+	for _, d := range r.DeviceServers {
+		e.logDeviceServer(d, false)
+	}
+	for _, d := range r.Unexpected {
+		e.logDeviceServer(d, true)
+	}
+	for _, d := range r.Known {
+		delete(e.logged, d.ID)
+	}
+	e.logMissing(r)
+}
+
+func (e *events) logFailure(err error) {
 	switch {
-	case errors.Is(r.Err, session.ErrNoCredentials): // the session has logged it
-	case bunq.NotSent(r.Err) && errors.Is(r.Err, bunq.ReasonRateLimited): // too frequent: it is counted
-	case e.failure == bunq.Summary(r.Err):
-	case r.Err != nil:
-		_ = level.Error(e.logger).Log("msg", "Failed to read device servers", "err", r.Err)
-		e.failure = bunq.Summary(r.Err)
+	case errors.Is(err, session.ErrNoCredentials): // the session has logged it
+	case bunq.NotSent(err) && errors.Is(err, bunq.ReasonRateLimited): // too frequent: it is counted
+	case e.failure == bunq.Summary(err):
+	case err != nil:
+		_ = level.Error(e.logger).Log("msg", "Failed to read device servers", "err", err)
+		e.failure = bunq.Summary(err)
 	default:
 		_ = level.Info(e.logger).Log("msg", "Device servers can be read again")
 		e.failure = ""
 	}
-	for id, d := range r.DeviceServers {
-		e.logStatus(id, d)
-	}
 }
 
-func (e *events) logStatus(id int64, d bunq.DeviceServer) {
-	before := e.statuses[id] // "" at first
-	if before == d.Status {
+func (e *events) logDeviceServer(d bunq.DeviceServer, unexpected bool) {
+	before := e.logged[d.ID]
+	e.logged[d.ID] = sighting{d.Status, unexpected, e.reads}
+	message := "Found device server"
+	switch {
+	case before.status == d.Status && before.unexpected == unexpected:
 		return
+	case unexpected && (!before.unexpected || before.status == ""):
+		message = "Unexpected device server"
+	case before.status != "" && before.unexpected == unexpected:
+		message = "Status of device server changed"
 	}
-	e.statuses[id] = d.Status
 	logger := level.Info(e.logger)
-	if d.Status != bunq.StatusActive {
+	if unexpected || d.Status != bunq.StatusActive {
 		logger = level.Warn(e.logger)
 	}
-	_ = logger.Log("msg", "Status of device server changed", "id", id, "status", d.Status, "before", before,
-		"description", d.Description)
+	_ = logger.Log("msg", message, "id", d.ID, "status", d.Status, "before", before.status, "description", d.Description,
+		"ip", d.IP, "created", d.Created)
+}
+
+// logMissing logs which device servers are not on the account.
+func (e *events) logMissing(r Result) {
+	for _, id := range r.Watched {
+		before, logged := e.logged[id]
+		if before.read == e.reads || !r.NotFound(id) {
+			continue
+		}
+		if !logged {
+			_ = level.Warn(e.logger).Log("msg", "Device server not found on the account", "id", id)
+		}
+		e.logGone(id, before)
+		e.logged[id] = sighting{read: e.reads}
+	}
+	maps.DeleteFunc(e.logged, func(id int64, before sighting) bool {
+		gone := before.read < e.reads && !r.OwnOnly && r.NotFound(id)
+		if gone {
+			e.logGone(id, before)
+		}
+		return gone
+	})
+}
+
+func (e *events) logGone(id int64, before sighting) {
+	if before.status != "" {
+		_ = level.Warn(e.logger).Log("msg", "Device server is no longer on the account", "id", id, "before", before.status)
+	}
 }

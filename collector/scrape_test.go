@@ -13,6 +13,7 @@ import (
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/collector"
 )
 
 // scraper is a scrape that may overlap with others.
@@ -178,7 +179,7 @@ func TestJoinWithLaterDeadline(t *testing.T) {
 func TestReloadDuringRead(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 2, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
 		api.set(0, hangOnce())
-		time.AfterFunc(time.Second, func() { a.Reload([]int64{2}) })
+		time.AfterFunc(time.Second, func() { a.Reload(collector.Selection{IDs: []int64{2}}) })
 		before, after := &scraper{timeout: timeout}, &scraper{timeout: timeout, start: 2 * time.Second}
 		runScrapers(t, a, before, after)
 		before.expect(t, 0, "bunq_device_server_up", "company", "1")

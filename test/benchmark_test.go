@@ -31,7 +31,7 @@ func serveUnlimited(configFile string) {
 		log.Fatal(err)
 	}
 	c, limiter, logger := loaded.Accounts[0], bunq.NewLimiter(2000), gokitlog.NewNopLogger()
-	account := collector.NewAccount(c.Name, c.DeviceServers,
+	account := collector.NewAccount(c.Name, collector.Selection{IDs: c.DeviceServers},
 		bunq.Config{BaseURL: c.BaseURL, UserAgent: "bunq_exporter/test", Limiter: limiter},
 		session.Config{
 			Environment: c.Environment, APIKey: c.APIKey, ContextFile: c.ContextFile, Description: c.Description,

@@ -72,7 +72,7 @@ func (a *accounts) reload(ctx context.Context) error {
 	for _, c := range loaded.Accounts {
 		account, ok := before[c.Name]
 		if ok && sameLogin(c, account.config) {
-			account.Reload(c.DeviceServers)
+			account.Reload(selection(c))
 			delete(before, c.Name)
 		} else {
 			account = a.start(ctx, c)
@@ -105,13 +105,17 @@ func (a *accounts) reloadAndLog(ctx context.Context) error {
 
 // sameLogin reports whether two configurations differ in nothing but the device servers.
 func sameLogin(a, b config.Account) bool {
-	a.DeviceServers, b.DeviceServers = nil, nil
+	a.DeviceServers, a.AllDeviceServers, a.KnownDeviceServers = b.DeviceServers, b.AllDeviceServers, b.KnownDeviceServers
 	return reflect.DeepEqual(a, b)
+}
+
+func selection(c config.Account) collector.Selection {
+	return collector.Selection{IDs: c.DeviceServers, All: c.AllDeviceServers, Known: c.KnownDeviceServers}
 }
 
 // start returns a new account that is kept logged in.
 func (a *accounts) start(ctx context.Context, c config.Account) running {
-	account := collector.NewAccount(c.Name, c.DeviceServers, bunq.Config{
+	account := collector.NewAccount(c.Name, selection(c), bunq.Config{
 		BaseURL: cmp.Or(c.BaseURL, c.Environment.BaseURL()), UserAgent: "bunq_exporter/" + version.Version,
 		Transport: a.transport, Limiter: a.limiter,
 	}, session.Config{

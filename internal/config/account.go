@@ -21,10 +21,13 @@ type Account struct {
 	APIKeyFile   string // "" if there is none
 	APIKeyInline Secret // "" if there is none; at most one of the two is set
 
-	ContextFile   string   // path of the API context, which need not exist
-	Description   string   // of the device server to register when there is no API context
-	PermittedIPs  []string // of that device server: IP addresses, or * for any; empty to permit the caller's
-	DeviceServers []int64  // ids, at least one, without duplicates
+	ContextFile  string   // path of the API context, which need not exist
+	Description  string   // of the device server to register when there is no API context
+	PermittedIPs []string // of that device server: IP addresses, or * for any; empty to permit the caller's
+
+	DeviceServers      []int64 // ids to watch, without duplicates; none if all are watched
+	AllDeviceServers   bool    // watch every one on the account
+	KnownDeviceServers []int64 // ids neither to watch nor to report as unexpected
 }
 
 // APIKey returns the API key, or "" if the configuration has none. It reads a key file each time, so that a key can

@@ -35,7 +35,9 @@ var accountRules = map[string]rule{
 	"context_file":   {true, validFile, "not a file name", "name a file for the API context"},
 	"description":    {false, notBlank, "empty or not text", "write text, or remove description"},
 	"permitted_ips":  {false, validIP, "not an IP address", `list IP addresses, or "*" for any`},
-	"device_servers": {true, validID, "not an id", "list ids, such as [4711, 4712]"},
+	"device_servers": {true, validID, "not an id", "list ids, such as [4711, 4712], or write all"},
+
+	"known_device_servers": {false, validID, "not an id", "list ids, such as [4711, 4712]"},
 }
 
 func notBlank(s string) bool         { return strings.TrimSpace(s) != "" }
@@ -86,14 +88,25 @@ func (c *Config) validate(m mapping) Account {
 	for _, n := range m.list("permitted_ips") {
 		a.PermittedIPs = append(a.PermittedIPs, m.check("permitted_ips", n))
 	}
-	lines := make(map[string]int)
-	for _, n := range m.list("device_servers") {
-		if id, err := strconv.ParseInt(m.check("device_servers", n), 10, 64); err == nil {
-			m.unique(lines, "device_servers", n, target(n).Value)
-			a.DeviceServers = append(a.DeviceServers, id)
+	lines := make(map[string]int) // of both lists
+	if n := m.values["device_servers"]; n != nil && n.Value == "all" {
+		a.AllDeviceServers = true
+	} else {
+		a.DeviceServers = m.ids("device_servers", lines)
+	}
+	a.KnownDeviceServers = m.ids("known_device_servers", lines)
+	return a
+}
+
+// ids returns the valid ids of a key's list.
+func (m mapping) ids(key string, lines map[string]int) (ids []int64) {
+	for _, n := range m.list(key) {
+		if id, err := strconv.ParseInt(m.check(key, n), 10, 64); err == nil {
+			m.unique(lines, key, n, target(n).Value)
+			ids = append(ids, id)
 		}
 	}
-	return a
+	return ids
 }
 
 // path resolves a path relative to the configuration file.

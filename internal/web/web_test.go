@@ -44,7 +44,7 @@ func newAccount(t *testing.T, name string) (*collector.Account, *fakeAPI) {
 		Created: now.Add(-49 * time.Hour), Updated: now.Add(-3 * time.Hour),
 	})
 	api.AddDeviceServer(1, bunq.DeviceServer{ID: 12, Created: now, Status: `NEW "<b>`})
-	account := collector.NewAccount(name, []int64{11, 99}, bunq.Config{
+	account := collector.NewAccount(name, collector.Selection{IDs: []int64{11, 99}}, bunq.Config{
 		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "bunq_exporter/test", Transport: bunqtest.Transport(api),
 	}, session.Config{
 		Environment: bunq.Sandbox, APIKey: func() (string, error) { return "sandbox_key", nil },
