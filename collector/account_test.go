@@ -3,12 +3,14 @@ package collector_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/common/expfmt"
 
 	"bunq_exporter/bunq"
@@ -118,6 +120,19 @@ func TestFailuresNewestFirst(t *testing.T) {
 				time.Since(got.Time) != time.Duration(i+1)*interval {
 				t.Errorf("failure %d is %+v, want %+v", i, got, want)
 			}
+		}
+	})
+}
+
+func TestFailureKeepsResponseID(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+		for range 4 { // as many reads as the limit allows, and one that it does not
+			api.set(0, api.refuse(http.StatusTooManyRequests, ""))
+			scrape(t, time.Second, a)
+		}
+		got := a.Failures()
+		if len(got) != 1 || got[0].Count != 4 || got[0].Err.ResponseID != "" || uuid.Validate(got[0].ResponseID) != nil {
+			t.Errorf("failures %+v", got)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func serveUnlimited(configFile string) {
 		}, logger)
 	go account.Run(context.Background())
 	handler, err := web.New(web.Options{
-		Accounts: func() []*collector.Account { return []*collector.Account{account} }, Exporter: prometheus.NewRegistry(),
+		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{account}} }, Exporter: prometheus.NewRegistry(),
 		TelemetryPath: "/metrics", Logger: logger,
 	})
 	if err != nil {

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,14 +120,75 @@ func TestPagesInBrowser(t *testing.T) {
 // rows are the rows of the table of device servers on the status page.
 const rows = `[...document.querySelectorAll("#demo tbody tr")].map(r => r.cells[0].innerText + r.cells[1].innerText)`
 
+// broken are the alerts whose name is broken inside a word, in the table or a heading.
+const broken = `[...document.querySelectorAll("td a, h2")].filter(e => /^Bunq/.test(e.innerText) && e.firstChild).filter(e => {
+	const range = document.createRange();
+	range.selectNodeContents(e.firstChild);
+	return range.getClientRects().length != 1;
+}).map(e => e.innerText)`
+
 // pageContents are expressions and their values, by page.
 var pageContents = map[string][][2]string{
 	"landing": {{`[...document.querySelectorAll("main a")].map(a => a.getAttribute("href"))`,
 		`["/status","/docs/runbooks.md","/metrics","/metrics/exporter","/sd"]`}},
 	"status": {
-		{rows, `["4711ACTIVE","4712BLOCKED","4713NEEDS_CONFIRMATION","4714OBSOLETE","4715ACTIVE","4723ACTIVE","4720ACTIVE"]`},
+		{rows, `["4712BLOCKED","4713NEEDS_CONFIRMATION","4714OBSOLETE","4711ACTIVE","4715ACTIVE","4723ACTIVE","4720ACTIVE"]`},
 		{`getComputedStyle(document.querySelector("[data-status=BLOCKED]")).backgroundColor`, `"rgb(198, 40, 40)"`},
 		{`[...document.querySelectorAll("h2")].map(h => h.innerText)`, `["demo"]`},
 	},
-	"runbooks": {{`document.getElementById("bunqdeviceserverblocked").innerText`, `"BunqDeviceServerBlocked"`}},
+	"runbooks": {
+		{`document.getElementById("bunqdeviceserverblocked").innerText`, `"BunqDeviceServerBlocked"`},
+		{broken, `[]`},
+	},
+}
+
+// The status page shows why device servers are not read.
+func TestReasonsInBrowser(t *testing.T) {
+	t.Parallel()
+	chromium := newBrowser(t)
+	for name, test := range map[string]struct {
+		key    string // in the key file; "" for none
+		fault  func(*api, http.ResponseWriter, *http.Request)
+		reason string // also that of the device server, which was read before
+	}{
+		"internal error": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
+			a.Answer(w, r, http.StatusInternalServerError, nil)
+		}, "GET device-server: server, HTTP status 500"},
+		"bad signature": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
+			answer := httptest.NewRecorder()
+			a.Server.ServeHTTP(answer, r)
+			_, _ = answer.Body.WriteString(" ")
+			copyAnswer(w, answer)
+		}, "GET device-server: signature, HTTP status 200"},
+		"too many requests": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
+			a.Answer(w, r, http.StatusTooManyRequests, nil)
+		}, "GET device-server: rate_limited, HTTP status 429"},
+		"missing key file": {"", nil, "no credentials to read with: account company: reading API key: open "},
+		"wrong key":        {"sandbox_wrong", nil, "POST device-server: credentials, HTTP status 400"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, folder := newAPI(t), t.TempDir()
+			file := "--config.file=" + writeConfig(t, folder, a.url, 4711)
+			if writeFile(t, folder, "api_key", test.key); test.key == "" {
+				_ = os.Remove(filepath.Join(folder, "api_key"))
+			}
+			e := start(t, file)
+			e.scrape()
+			if test.fault != nil {
+				a.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+					test.fault(a, w, r)
+					return true
+				})
+				e.scrape()
+			}
+			for device := range widths {
+				page := chromium.open(t, e.url+"/status", device, "light")
+				page.screenshot(t, strings.ReplaceAll(name, " ", "-")+"-"+device)
+				page.expect(t, fmt.Sprintf(`document.querySelector("td .error").innerText.startsWith("Not read: %s")`, test.reason), "true")
+				page.expect(t, `document.querySelector("td [data-status=ACTIVE]") != null`, fmt.Sprint(test.fault != nil))
+				chromium.open(t, e.url+"/docs/runbooks.md", device, "light").expect(t, broken, `[]`)
+			}
+		})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -17,6 +18,7 @@ import (
 	"bunq_exporter/bunq/session"
 	"bunq_exporter/collector"
 	"bunq_exporter/internal/config"
+	"bunq_exporter/internal/web"
 )
 
 // accounts are the configured accounts. A reload replaces them.
@@ -29,7 +31,7 @@ type accounts struct {
 	reloading sync.Mutex
 	running   map[string]running // by name; guarded by reloading
 
-	current            atomic.Pointer[[]*collector.Account]
+	current            atomic.Pointer[web.Configuration]
 	reloadOK, reloadAt prometheus.Gauge
 }
 
@@ -46,7 +48,7 @@ func newAccounts(load func() (*config.Config, error), limiter *bunq.Limiter, log
 		reloadOK: newGauge("successful", "Whether the last configuration reload attempt was successful."),
 		reloadAt: newGauge("success_timestamp_seconds", "Unix time of the last successful configuration reload."),
 	}
-	a.current.Store(&[]*collector.Account{})
+	a.current.Store(&web.Configuration{})
 	return a
 }
 
@@ -54,7 +56,7 @@ func newGauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{Name: "bunq_exporter_config_last_reload_" + name, Help: help})
 }
 
-func (a *accounts) list() []*collector.Account { return *a.current.Load() }
+func (a *accounts) configuration() web.Configuration { return *a.current.Load() }
 
 // reload reads the configuration and applies it as a whole; an invalid one changes nothing. The accounts run until
 // ctx ends. One that differs in nothing but its device servers keeps its session and its counters.
@@ -63,6 +65,9 @@ func (a *accounts) reload(ctx context.Context) error {
 	defer a.reloading.Unlock()
 	loaded, err := a.load()
 	if err != nil {
+		current := a.configuration()
+		current.Err = err
+		a.current.Store(&current)
 		a.reloadOK.Set(0)
 		return err
 	}
@@ -84,7 +89,7 @@ func (a *accounts) reload(ctx context.Context) error {
 	for _, account := range before {
 		account.stop()
 	}
-	a.current.Store(&list)
+	a.current.Store(&web.Configuration{Accounts: list, Loaded: time.Now()})
 	a.reloadOK.Set(1)
 	a.reloadAt.SetToCurrentTime()
 	for _, warning := range loaded.Warnings() {

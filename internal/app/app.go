@@ -64,6 +64,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	load := func() (*config.Config, error) { return config.Load(o.configFile) }
+	accounts := newAccounts(load, bunq.NewLimiter(o.readLimit), logger)
 	announce := func(net.Addr) {}
 	if o.demo {
 		demo, err := startDemo(ctx, o.demoListenAddress)
@@ -72,10 +73,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return exitFailed
 		}
 		defer demo.stop()
-		load = demo.config
-		announce = func(exporter net.Addr) { demo.announce(stdout, exporter, o.telemetryPath) }
+		accounts.load = demo.config
+		announce = func(exporter net.Addr) {
+			demo.announce(stdout, exporter, o.telemetryPath)
+			go demo.scrape(ctx, accounts)
+		}
 	}
-	accounts := newAccounts(load, bunq.NewLimiter(o.readLimit), logger)
 	handler, err := newHandler(ctx, o, accounts, logger, toolkitLogger)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "bunq_exporter: %s, try --help\n", err)

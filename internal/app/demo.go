@@ -9,9 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/collector"
 	"bunq_exporter/internal/config"
 )
 
@@ -55,6 +59,24 @@ func (d *demo) config() (*config.Config, error) {
 // announce prints the addresses of the pages and of the simulated API.
 func (d *demo) announce(out io.Writer, exporter net.Addr, telemetryPath string) {
 	_, _ = fmt.Fprintf(out, demoText, reachable(exporter), telemetryPath, d.baseURL, d.APIKey)
+}
+
+// demoInterval is the interval at which the demo scrapes itself.
+const demoInterval = 15 * time.Second
+
+// scrape scrapes the accounts until ctx ends, so that the pages show data without a Prometheus.
+func (d *demo) scrape(ctx context.Context, accounts *accounts) {
+	for ctx.Err() == nil {
+		scrape, cancel := context.WithTimeout(ctx, demoInterval)
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(collector.Scrape(scrape, accounts.configuration().Accounts))
+		_, _ = registry.Gather() // the pages show what fails
+		cancel()
+		select {
+		case <-time.After(demoInterval):
+		case <-ctx.Done():
+		}
+	}
 }
 
 const demoText = `

@@ -80,7 +80,7 @@ func newHandler(ctx context.Context, o options, accounts *accounts, logger log.L
 		reload = func() error { return accounts.reloadAndLog(ctx) }
 	}
 	return web.New(web.Options{
-		Accounts: accounts.list, Exporter: exporter, Instrument: !o.disableExporterMetrics, Reload: reload,
+		Configuration: accounts.configuration, Exporter: exporter, Instrument: !o.disableExporterMetrics, Reload: reload,
 		TelemetryPath: o.telemetryPath, TimeoutOffset: o.timeoutOffset, Version: version.Version,
 		Logger: logger, ErrorLog: slog.NewLogLogger(toolkitLogger.Handler(), slog.LevelError),
 	})

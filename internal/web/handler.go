@@ -19,15 +19,22 @@ import (
 
 // Options configure a [Handler].
 type Options struct {
-	Accounts      func() []*collector.Account // the accounts of the current configuration
-	Exporter      *prometheus.Registry        // the exporter's own metrics
-	Instrument    bool                        // add metrics about the requests for metrics to Exporter
-	TelemetryPath string                      // such as /metrics
-	TimeoutOffset time.Duration               // subtracted from the scrape timeout
-	Reload        func() error                // nil: POST /-/reload is forbidden
-	Version       string                      // of the exporter
+	Configuration func() Configuration // the one in use
+	Exporter      *prometheus.Registry // the exporter's own metrics
+	Instrument    bool                 // add metrics about the requests for metrics to Exporter
+	TelemetryPath string               // such as /metrics
+	TimeoutOffset time.Duration        // subtracted from the scrape timeout
+	Reload        func() error         // nil: POST /-/reload is forbidden
+	Version       string               // of the exporter
 	Logger        log.Logger
 	ErrorLog      promhttp.Logger // errors of the exposition
+}
+
+// Configuration is a loaded configuration.
+type Configuration struct {
+	Accounts []*collector.Account
+	Loaded   time.Time
+	Err      error // of a later reload, which failed; nil if there is none
 }
 
 // Handler serves all paths of the exporter.
@@ -117,7 +124,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
 	groups := []group{{[]string{r.Host}, map[string]string{
 		"__scheme__": scheme, "__metrics_path__": exporterMetricsPath, "instance": r.Host,
 	}}}
-	for _, account := range h.Accounts() {
+	for _, account := range h.Configuration().Accounts {
 		groups = append(groups, group{[]string{r.Host}, map[string]string{
 			"__scheme__": scheme, "__metrics_path__": "/probe", "__param_account": account.Name(),
 			"instance": r.Host + "/" + account.Name(),

@@ -21,7 +21,7 @@ const (
 
 // metrics serves all accounts and the exporter's own metrics.
 func (h *Handler) metrics(w http.ResponseWriter, r *http.Request) {
-	h.scrape(w, r, h.Accounts(), h.Exporter)
+	h.scrape(w, r, h.Configuration().Accounts, h.Exporter)
 }
 
 // exporterMetrics serves the exporter's own metrics.
@@ -34,7 +34,7 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Parameter account is missing: use /probe?account=NAME.", http.StatusBadRequest)
 		return
 	}
-	accounts := h.Accounts()
+	accounts := h.Configuration().Accounts
 	i := slices.IndexFunc(accounts, func(a *collector.Account) bool { return a.Name() == name })
 	if i < 0 {
 		http.Error(w, "The configuration has no account of this name.", http.StatusNotFound)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"html/template"
 	"maps"
@@ -19,7 +20,6 @@ var functions = template.FuncMap{
 	"age":     formatAge,
 	"alert":   statusAlert,
 	"anchor":  strings.ToLower, // of the runbook for an alert
-	"notRead": notRead,
 	"old":     func(t time.Time) bool { return time.Since(t) > maxAge },
 	"summary": summarize,
 	"time":    formatTime,
@@ -30,19 +30,78 @@ const maxAge = 15 * time.Minute
 
 // status shows the results of the last scrape. It does not call the bunq API.
 func (h *Handler) status(w http.ResponseWriter, _ *http.Request) {
-	h.show(w, "status.html", "Status", h.Accounts())
+	configuration := h.Configuration()
+	var accounts []account
+	for _, a := range configuration.Accounts {
+		accounts = append(accounts, newAccount(a))
+	}
+	h.show(w, "status.html", "Status", map[string]any{"Configuration": configuration, "Accounts": accounts})
 }
 
-// notRead returns in a few words why a watched device server is missing from a result. The page shows the whole error
-// once.
-func notRead(r collector.Result) string {
-	switch {
-	case r.Err != nil:
-		return "error: " + cmp.Or(string(bunq.ReasonOf(r.Err)), r.Err.Error())
-	case r.Counts == nil:
-		return "the list of device servers was not read to its end"
+// account is what the page shows of an account.
+type account struct {
+	*collector.Account
+	State               collector.State
+	Watched, Unexpected []deviceServer // the most important ones first
+	Own                 deviceServer   // the exporter's own
+	Total               int            // device servers on the account, if the list was read to its end
+}
+
+// deviceServer is a device server as it was last read.
+type deviceServer struct {
+	collector.LastRead
+	ID      int64
+	Missing string // why it was not read this time; "" if it was
+}
+
+func newAccount(from *collector.Account) account {
+	a := account{Account: from, State: from.State()}
+	result, last := a.State.Result, from.LastReads()
+	for _, id := range result.Watched {
+		d := deviceServer{LastRead: last[id], ID: id}
+		if _, read := result.DeviceServers[id]; !read {
+			d.Missing = shorten(result.Missing(id))
+		}
+		if a.Watched = append(a.Watched, d); id == a.State.Login.DeviceServerID {
+			a.Own = d
+		}
 	}
-	return "bunq shows no device server with this id"
+	for _, d := range result.Unexpected {
+		a.Unexpected = append(a.Unexpected, deviceServer{collector.LastRead{DeviceServer: d, Time: result.Start}, d.ID, ""})
+	}
+	for _, list := range [][]deviceServer{a.Watched, a.Unexpected} {
+		slices.SortFunc(list, func(a, b deviceServer) int {
+			return cmp.Or(bySeverity(a.Status, b.Status), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	for _, count := range result.Counts {
+		a.Total += count
+	}
+	return a
+}
+
+// bySeverity orders statuses. One that bunq does not document, or that is not known, comes second.
+func bySeverity(a, b bunq.Status) int {
+	order := []bunq.Status{bunq.StatusActive, bunq.StatusObsolete, bunq.StatusNeedsConfirmation, "", bunq.StatusBlocked}
+	severity := func(status bunq.Status) int {
+		if i := slices.Index(order, status); i >= 0 {
+			return i
+		}
+		return slices.Index(order, "")
+	}
+	return cmp.Or(severity(b)-severity(a), cmp.Compare(a, b))
+}
+
+// shorten returns an API error without its details, which the page shows once.
+func shorten(err error) string {
+	var failed *bunq.Error
+	switch {
+	case !errors.As(err, &failed):
+		return err.Error()
+	case failed.StatusCode == 0:
+		return fmt.Sprintf("%s: %s", failed.Operation, failed.Reason)
+	}
+	return fmt.Sprintf("%s: %s, HTTP status %d", failed.Operation, failed.Reason, failed.StatusCode)
 }
 
 // count is a number of device servers that have something in common.
@@ -51,21 +110,23 @@ type count struct {
 	Text, Alert string
 }
 
-// summarize counts the device servers of a result.
-func summarize(r collector.Result) (summary []count) {
-	counts := map[bunq.Status]int{}
-	for _, d := range r.DeviceServers {
-		counts[d.Status]++
+// summarize counts the device servers of an account.
+func summarize(a account) (summary []count) {
+	counts, missing := map[bunq.Status]int{}, 0
+	for _, d := range a.Watched {
+		if d.Missing != "" {
+			missing++
+		}
+		if d.Status != "" {
+			counts[d.Status]++
+		}
 	}
-	for _, status := range slices.Sorted(maps.Keys(counts)) {
+	for _, status := range slices.SortedFunc(maps.Keys(counts), bySeverity) {
 		summary = append(summary, count{counts[status], string(status), statusAlert(status)})
 	}
-	missing := count{len(r.Watched) - len(r.DeviceServers), "not read", "BunqDeviceServerNotRead"}
-	if r.Err == nil && r.Counts != nil {
-		missing.Alert = "BunqDeviceServerNotFound"
-	}
-	unexpected := count{len(r.Unexpected), "unexpected", "BunqUnexpectedDeviceServer"}
-	return slices.DeleteFunc(append(summary, missing, unexpected), func(c count) bool { return c.Number == 0 })
+	summary = append(summary, count{missing, "not read", "BunqDeviceServerNotRead"},
+		count{len(a.Unexpected), "unexpected", "BunqUnexpectedDeviceServer"})
+	return slices.DeleteFunc(summary, func(c count) bool { return c.Number == 0 })
 }
 
 // statusAlert returns the alert for a status, or "" if there is none.

@@ -63,8 +63,8 @@ func runAccount(t *testing.T, name string) (*collector.Account, *fakeAPI) {
 
 func newOptions(accounts ...*collector.Account) web.Options {
 	return web.Options{
-		Accounts: func() []*collector.Account { return accounts },
-		Exporter: prometheus.NewRegistry(), Instrument: true, Logger: log.NewNopLogger(),
+		Configuration: func() web.Configuration { return web.Configuration{Accounts: accounts, Loaded: time.Now()} },
+		Exporter:      prometheus.NewRegistry(), Instrument: true, Logger: log.NewNopLogger(),
 		TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, Version: "1.2.3",
 	}
 }
