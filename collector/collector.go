@@ -83,7 +83,7 @@ func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
 func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result) {
 	send(ch, upDesc, number(r.Answered), account)
 	send(ch, scrapeDurationDesc, r.Duration.Seconds(), account)
-	send(ch, completeDesc, number(r.Counts != nil), account)
+	send(ch, completeDesc, number(r.Complete), account)
 	for _, id := range r.Watched {
 		d, read := r.DeviceServers[id]
 		id := idLabel(id)
@@ -92,25 +92,17 @@ func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result
 			collectDeviceServer(ch, account, id, d)
 		}
 	}
-	for _, d := range r.Known {
-		sendInfo(ch, account, idLabel(d.ID), d)
+	for _, id := range r.Known {
+		sendInfo(ch, account, idLabel(id), r.DeviceServers[id])
 	}
-	for _, d := range r.Unexpected {
-		id := idLabel(d.ID)
+	for _, id := range r.Unexpected {
+		d, id := r.DeviceServers[id], idLabel(id)
 		send(ch, unexpectedDesc, 1, account, label("description", d.Description), id, label("ip", d.IP),
 			label("status", string(d.Status)))
 		sendTime(ch, unexpectedCreatedDesc, d.Created, account, id)
 	}
-	if r.Counts == nil {
-		return
-	}
-	for _, status := range documented {
-		send(ch, countDesc, float64(r.Counts[status]), account, label("status", string(status)))
-	}
-	for status, count := range r.Counts {
-		if !slices.Contains(documented, status) {
-			send(ch, countDesc, float64(count), account, label("status", string(status)))
-		}
+	for status, count := range r.Counts() {
+		send(ch, countDesc, float64(count), account, label("status", string(status)))
 	}
 }
 

@@ -3,6 +3,7 @@ package collector
 import (
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/go-kit/log"
@@ -37,14 +38,13 @@ func (e *events) log(r Result) {
 	defer e.mu.Unlock()
 	e.logFailure(r.Err)
 	e.reads++
-	for _, d := range r.DeviceServers {
-		e.logDeviceServer(d, false)
+	for _, id := range r.Known {
+		delete(e.logged, id)
 	}
-	for _, d := range r.Unexpected {
-		e.logDeviceServer(d, true)
-	}
-	for _, d := range r.Known {
-		delete(e.logged, d.ID)
+	for id, d := range r.DeviceServers {
+		if !slices.Contains(r.Known, id) {
+			e.logDeviceServer(d, slices.Contains(r.Unexpected, id))
+		}
 	}
 	e.logMissing(r)
 }

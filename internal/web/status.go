@@ -44,7 +44,6 @@ type account struct {
 	State               collector.State
 	Watched, Unexpected []deviceServer // the most important ones first
 	Own                 deviceServer   // the exporter's own
-	Total               int            // device servers on the account, if the list was read to its end
 }
 
 // deviceServer is a device server as it was last read.
@@ -66,16 +65,14 @@ func newAccount(from *collector.Account) account {
 			a.Own = d
 		}
 	}
-	for _, d := range result.Unexpected {
-		a.Unexpected = append(a.Unexpected, deviceServer{collector.LastRead{DeviceServer: d, Time: result.Start}, d.ID, ""})
+	for _, id := range result.Unexpected {
+		now := collector.LastRead{DeviceServer: result.DeviceServers[id], Time: result.Start}
+		a.Unexpected = append(a.Unexpected, deviceServer{LastRead: now, ID: id})
 	}
 	for _, list := range [][]deviceServer{a.Watched, a.Unexpected} {
 		slices.SortFunc(list, func(a, b deviceServer) int {
 			return cmp.Or(bySeverity(a.Status, b.Status), cmp.Compare(a.ID, b.ID))
 		})
-	}
-	for _, count := range result.Counts {
-		a.Total += count
 	}
 	return a
 }
