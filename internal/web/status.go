@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,12 +16,11 @@ import (
 
 // functions are those that the pages call.
 var functions = template.FuncMap{
-	"age":     formatAge,
-	"alert":   statusAlert,
-	"anchor":  strings.ToLower, // of the runbook for an alert
-	"old":     func(t time.Time) bool { return time.Since(t) > maxAge },
-	"summary": summarize,
-	"time":    formatTime,
+	"age":    formatAge,
+	"alert":  statusAlert,
+	"anchor": strings.ToLower, // of the runbook for an alert
+	"old":    func(t time.Time) bool { return time.Since(t) > maxAge },
+	"time":   formatTime,
 }
 
 // maxAge is the age from which a result is marked as old. Scrape intervals are shorter.
@@ -77,17 +75,32 @@ func newAccount(from *collector.Account) account {
 	return a
 }
 
-// bySeverity orders statuses. One that bunq does not document, or that is not known, comes second.
-func bySeverity(a, b bunq.Status) int {
-	order := []bunq.Status{bunq.StatusActive, bunq.StatusObsolete, bunq.StatusNeedsConfirmation, "", bunq.StatusBlocked}
-	severity := func(status bunq.Status) int {
-		if i := slices.Index(order, status); i >= 0 {
+// statuses are the statuses and their alerts, the most important ones first. The empty one stands for all others.
+var statuses = []struct {
+	status bunq.Status
+	alert  string
+}{
+	{bunq.StatusBlocked, "BunqDeviceServerBlocked"},
+	{"", "BunqDeviceServerStatusUnknown"},
+	{bunq.StatusNeedsConfirmation, "BunqDeviceServerNeedsConfirmation"},
+	{bunq.StatusObsolete, "BunqDeviceServerObsolete"},
+	{bunq.StatusActive, ""},
+}
+
+// severity returns the position of a status in statuses.
+func severity(status bunq.Status) int {
+	for i, s := range statuses {
+		if s.status == status {
 			return i
 		}
-		return slices.Index(order, "")
 	}
-	return cmp.Or(severity(b)-severity(a), cmp.Compare(a, b))
+	return severity("")
 }
+
+func bySeverity(a, b bunq.Status) int { return cmp.Or(severity(a)-severity(b), cmp.Compare(a, b)) }
+
+// statusAlert returns the alert for a status, or "" if there is none.
+func statusAlert(status bunq.Status) string { return statuses[severity(status)].alert }
 
 // shorten returns an API error without its details, which the page shows once.
 func shorten(err error) string {
@@ -101,60 +114,15 @@ func shorten(err error) string {
 	return fmt.Sprintf("%s: %s, HTTP status %d", failed.Operation, failed.Reason, failed.StatusCode)
 }
 
-// count is a number of device servers that have something in common.
-type count struct {
-	Number      int
-	Text, Alert string
-}
-
-// summarize counts the device servers of an account.
-func summarize(a account) (summary []count) {
-	counts, missing := map[bunq.Status]int{}, 0
-	for _, d := range a.Watched {
-		if d.Missing != "" {
-			missing++
-		}
-		if d.Status != "" {
-			counts[d.Status]++
-		}
-	}
-	for _, status := range slices.SortedFunc(maps.Keys(counts), bySeverity) {
-		summary = append(summary, count{counts[status], string(status), statusAlert(status)})
-	}
-	summary = append(summary, count{missing, "not read", "BunqDeviceServerNotRead"},
-		count{len(a.Unexpected), "unexpected", "BunqUnexpectedDeviceServer"})
-	return slices.DeleteFunc(summary, func(c count) bool { return c.Number == 0 })
-}
-
-// statusAlert returns the alert for a status, or "" if there is none.
-func statusAlert(status bunq.Status) string {
-	switch status {
-	case bunq.StatusActive:
-		return ""
-	case bunq.StatusBlocked:
-		return "BunqDeviceServerBlocked"
-	case bunq.StatusNeedsConfirmation:
-		return "BunqDeviceServerNeedsConfirmation"
-	case bunq.StatusObsolete:
-		return "BunqDeviceServerObsolete"
-	}
-	return "BunqDeviceServerStatusUnknown"
-}
-
 func formatTime(t time.Time) string {
-	if t.IsZero() {
-		return "unknown"
-	}
 	return t.UTC().Format("2006-01-02 15:04:05 MST")
 }
 
 func formatAge(t time.Time) string {
+	const day = 24 * time.Hour
 	age := time.Since(t).Truncate(time.Second)
-	switch {
-	case t.IsZero():
-		return ""
-	case age >= 48*time.Hour:
-		return fmt.Sprintf("%d days ago", age/(24*time.Hour))
+	if age >= 2*day {
+		return fmt.Sprintf("%d days ago", age/day)
 	}
 	return age.String() + " ago"
 }
