@@ -58,7 +58,7 @@ type Server struct {
 	devices       []*device                // newest first
 	installations map[string]*installation // by token
 	sessions      map[string]*session      // by token
-	windows       map[string]window
+	accepted      map[string][]time.Time   // requests within the rate limit, by address and endpoint
 	requests      map[bunq.Operation]int
 }
 
@@ -66,7 +66,7 @@ type Server struct {
 func New(options Options) *Server {
 	s := &Server{
 		options: options, users: map[string]*User{}, installations: map[string]*installation{},
-		sessions: map[string]*session{}, windows: map[string]window{}, requests: map[bunq.Operation]int{},
+		sessions: map[string]*session{}, accepted: map[string][]time.Time{}, requests: map[bunq.Operation]int{},
 	}
 	s.lastID.Store(1000)
 	return s
