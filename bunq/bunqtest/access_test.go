@@ -78,18 +78,10 @@ func TestWrongAPIKey(t *testing.T) {
 		c := newRawClient(t, api).install()
 		c.postSessionServer().has(400, errCredentials) // no device server yet
 		c.register().login()
-		for _, c.apiKey = range []string{otherAPIKey, "sandbox_unknown", ""} {
+		for _, c.apiKey = range []string{otherAPIKey, "sandbox_unknown", "of_production", ""} {
 			c.postSessionServer().has(400, errCredentials)
 		}
 		c.postDeviceServer(nil).has(400, errCredentials)
-	})
-	const productionKey = "0123456789abcdef"
-	simulate(t, bunqtest.Options{Environment: bunq.Production}, func(t *testing.T, api *bunqtest.Server) {
-		c := newRawClient(t, api).install()
-		c.postDeviceServer(nil).has(400, errCredentials)
-		api.AddUser(bunqtest.User{ID: 3, Kind: "UserCompany", APIKey: productionKey, SessionTimeout: timeout})
-		c.apiKey = productionKey
-		c.register().login()
 	})
 }
 

@@ -21,7 +21,7 @@ func (s *Server) createInstallation(r *request) (object, *apiError) {
 
 // createDeviceServer is POST /device-server. The first one binds the API key to the addresses that it permits.
 func (s *Server) createDeviceServer(r *request) (object, *apiError) {
-	owner := s.authenticate(r.body.Secret)
+	owner := s.users[r.body.Secret]
 	switch {
 	case r.body.Description == "":
 		return nil, badRequest("The description is missing.")
@@ -47,7 +47,7 @@ func (s *Server) createDeviceServer(r *request) (object, *apiError) {
 
 // createSessionServer is POST /session-server. A wrong API key, address or device server gets the same error.
 func (s *Server) createSessionServer(r *request) (object, *apiError) {
-	owner, own := s.authenticate(r.body.Secret), r.installation.device
+	owner, own := s.users[r.body.Secret], r.installation.device
 	if owner == nil || own == nil || own.userID != owner.ID || !own.usable(r.address) {
 		return nil, wrongCredentials
 	}

@@ -1,15 +1,9 @@
 package bunqtest
 
-import (
-	"time"
-
-	"bunq_exporter/bunq"
-)
+import "time"
 
 // Options select among the possible behaviors of the real API. The zero value is the most likely one.
 type Options struct {
-	Environment bunq.Environment // of the API; empty is the sandbox
-
 	// Strict requires everything that bunq's documentation asks for: the content type, valid values of all headers, a
 	// new request id for each request of an installation, and no unknown fields in a body.
 	Strict bool

@@ -1,9 +1,10 @@
 // Package bunqtest simulates the bunq API for tests and for the exporter's --demo.
 //
 // A [Server] performs the handshake, verifies the signatures of requests and signs its responses, applies the rate
-// limits, ends sessions, pages lists, binds API keys to an environment and to addresses, and uses bunq's error
-// descriptions. It requires only the headers that bunq requires, unless [Options].Strict is set. Where the behavior
-// of the real API is not known for certain, [Options] offers each variant. The file openapi.yml describes the API.
+// limits, ends sessions, pages lists, binds API keys to addresses, and uses bunq's error descriptions. An API key of
+// the other environment is one that no user has. It requires only the headers that bunq requires, unless
+// [Options].Strict is set. Where the behavior of the real API is not known for certain, [Options] offers each variant.
+// The file openapi.yml describes the API.
 package bunqtest
 
 import (
@@ -133,14 +134,6 @@ func (s *Server) Requests(o bunq.Operation) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[o]
-}
-
-// authenticate returns the user of an API key, or nil if there is none in this environment.
-func (s *Server) authenticate(key string) *User {
-	if !cmp.Or(s.options.Environment, bunq.Sandbox).Accepts(key) {
-		return nil
-	}
-	return s.users[key]
 }
 
 // usable reports whether the device server may be used from the address.
