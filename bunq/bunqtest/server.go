@@ -9,13 +9,14 @@ package bunqtest
 
 import (
 	"cmp"
-	"crypto/rand"
 	"crypto/rsa"
-	"encoding/hex"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"bunq_exporter/bunq"
 )
@@ -149,12 +150,8 @@ func (s *Server) nextID() int64 {
 	return s.lastID.Add(1)
 }
 
-// newToken returns 64 hexadecimal digits.
-func newToken() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
-}
+// newToken returns 64 hexadecimal digits, the digits of two UUIDs.
+func newToken() string { return strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "") }
 
 // now returns the time in the resolution of bunq's API.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
