@@ -44,12 +44,7 @@ func (d *Demo) Watched() []int64 { return []int64{4711, 4712, 4713, 4714, changi
 
 // ServeHTTP implements [http.Handler].
 func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	latency := min(0.03+0.05*rand.ExpFloat64(), 1) //nolint:gosec // not secret
-	select {
-	case <-time.After(time.Duration(latency * float64(time.Second))):
-	case <-r.Context().Done():
-		return
-	}
+	time.Sleep(30*time.Millisecond + rand.N(100*time.Millisecond)) //nolint:gosec // not secret
 	d.Server.ServeHTTP(w, r)
 }
 

@@ -16,7 +16,7 @@ func (s *Server) createInstallation(r *request) (object, *apiError) {
 	token := newToken()
 	s.installations[token] = &installation{key: key, requestIDs: map[string]bool{}}
 	serverKey := object{"ServerPublicKey": object{"server_public_key": serverPublicPEM}}
-	return response(idObject(s.nextID()), s.token(token), serverKey), nil
+	return response(idObject(s.lastID.Add(1)), s.token(token), serverKey), nil
 }
 
 // createDeviceServer is POST /device-server. The first one binds the API key to the addresses that it permits.
@@ -37,7 +37,7 @@ func (s *Server) createDeviceServer(r *request) (object, *apiError) {
 	owner.addresses = append(owner.addresses, addresses...)
 	d := &device{userID: owner.ID, installation: r.installation, addresses: addresses}
 	d.DeviceServer = bunq.DeviceServer{
-		ID: s.nextID(), Created: now(), Updated: now(),
+		ID: s.lastID.Add(1), Created: now(), Updated: now(),
 		Description: r.body.Description, IP: r.address, Status: bunq.StatusActive,
 	}
 	r.installation.device = d
@@ -53,14 +53,14 @@ func (s *Server) createSessionServer(r *request) (object, *apiError) {
 	}
 	token := newToken()
 	s.sessions[token] = &session{r.installation, owner.SessionTimeout, now().Add(owner.SessionTimeout)}
-	return response(idObject(s.nextID()), s.token(token), object{owner.Kind: owner.object()}), nil
+	return response(idObject(s.lastID.Add(1)), s.token(token), object{owner.Kind: owner.object()}), nil
 }
 
 func idObject(id int64) object { return object{"Id": object{"id": id}} }
 
 func (s *Server) token(value string) object {
 	created := now().Format(timeLayout)
-	return object{"Token": object{"id": s.nextID(), "created": created, "updated": created, "token": value}}
+	return object{"Token": object{"id": s.lastID.Add(1), "created": created, "updated": created, "token": value}}
 }
 
 // object returns the user object of a session. That of an OAuth access token has the timeout one level down.

@@ -146,10 +146,6 @@ func permits(addresses []string, address string) bool {
 	return slices.Contains(addresses, address) || slices.Contains(addresses, "*")
 }
 
-func (s *Server) nextID() int64 {
-	return s.lastID.Add(1)
-}
-
 // newToken returns 64 hexadecimal digits, the digits of two UUIDs.
 func newToken() string { return strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "") }
 
