@@ -56,7 +56,7 @@ func (s *Server) checkToken(r *request) *apiError {
 func (s *Server) checkInstallationToken(r *request) *apiError {
 	reads := s.options.InstallationTokenReads
 	switch {
-	case r.Method == http.MethodGet && r.installation.device == nil && s.options.BareInstallationRefused:
+	case r.Method == http.MethodGet && r.installation.device.ID == 0 && s.options.BareInstallationRefused:
 		return unknownToken
 	case r.operation == bunq.ListDeviceServers && reads == ReadsNothing,
 		r.operation == bunq.ReadDeviceServer && reads != ReadsListAndOne:

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
 // readDeviceServer is GET /device-server/{id}. Options.OwnInstallationOnly applies to the list alone.
 func (s *Server) readDeviceServer(r *request) (object, *apiError) {
 	for _, d := range s.devices {
-		if strconv.FormatInt(d.ID, 10) == r.id && d.sameUser(r) {
+		if strconv.FormatInt(d.ID, 10) == r.id && d.userID == r.installation.device.userID {
 			return response(d.object()), nil
 		}
 	}
@@ -26,15 +27,13 @@ func (s *Server) listDeviceServers(r *request) (object, *apiError) {
 	if errors.Join(invalidCount, invalidOlder, invalidNewer) != nil || count < 1 || count > 200 {
 		return nil, badRequest("The pagination is invalid: count is 1 to 200, older_id and newer_id are ids.")
 	}
-	var all, page []*device
-	for _, d := range s.devices {
-		if d.sameUser(r) && (d.installation == r.installation || !s.options.OwnInstallationOnly) {
-			all = append(all, d)
-			if d.ID > newer && (d.ID < older || older == 0) {
-				page = append(page, d)
-			}
-		}
-	}
+	all := slices.DeleteFunc(slices.Clone(s.devices), func(d *device) bool {
+		hidden := s.options.OwnInstallationOnly && d.installation != r.installation
+		return hidden || d.userID != r.installation.device.userID
+	})
+	page := slices.DeleteFunc(slices.Clone(all), func(d *device) bool {
+		return d.ID <= newer || older > 0 && d.ID >= older
+	})
 	if newer > 0 {
 		page = page[max(0, len(page)-count):]
 	}
@@ -44,12 +43,6 @@ func (s *Server) listDeviceServers(r *request) (object, *apiError) {
 		items = append(items, d.object())
 	}
 	return object{"Response": items, "Pagination": pagination(all, page, count)}, nil
-}
-
-// sameUser reports whether the device server belongs to the user of the request.
-func (d *device) sameUser(r *request) bool {
-	own := r.installation.device
-	return own != nil && d.userID == own.userID
 }
 
 // pagination has a URL for each direction in which there are more device servers. The future_url is for those that do

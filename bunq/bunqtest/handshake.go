@@ -14,7 +14,7 @@ func (s *Server) createInstallation(r *request) (object, *apiError) {
 		return nil, badRequest("The client_public_key is not an RSA key of 2048 bits in PEM.")
 	}
 	token := newToken()
-	s.installations[token] = &installation{key: key, requestIDs: map[string]bool{}}
+	s.installations[token] = &installation{key: key, device: &device{}, requestIDs: map[string]bool{}}
 	serverKey := object{"ServerPublicKey": object{"server_public_key": serverPublicPEM}}
 	return response(idObject(s.lastID.Add(1)), s.token(token), serverKey), nil
 }
@@ -27,7 +27,7 @@ func (s *Server) createDeviceServer(r *request) (object, *apiError) {
 		return nil, badRequest("The description is missing.")
 	case owner == nil, len(owner.addresses) > 0 && !permits(owner.addresses, r.address):
 		return nil, wrongCredentials
-	case s.options.AlreadyExists && r.installation.device != nil:
+	case s.options.AlreadyExists && r.installation.device.ID > 0:
 		return nil, badRequest("device already exists")
 	}
 	addresses := r.body.PermittedIPs
@@ -48,7 +48,7 @@ func (s *Server) createDeviceServer(r *request) (object, *apiError) {
 // createSessionServer is POST /session-server. A wrong API key, address or device server gets the same error.
 func (s *Server) createSessionServer(r *request) (object, *apiError) {
 	owner, own := s.users[r.body.Secret], r.installation.device
-	if owner == nil || own == nil || own.userID != owner.ID || !own.usable(r.address) {
+	if owner == nil || own.userID != owner.ID || !own.usable(r.address) {
 		return nil, wrongCredentials
 	}
 	token := newToken()

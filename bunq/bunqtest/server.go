@@ -33,7 +33,7 @@ type User struct {
 
 type installation struct {
 	key        *rsa.PublicKey
-	device     *device // the newest; nil before POST /device-server
+	device     *device // the newest; the zero value before POST /device-server
 	requestIDs map[string]bool
 }
 
