@@ -66,14 +66,16 @@ func (s *Server) checkInstallationToken(r *request) *apiError {
 }
 
 func (s *Server) checkSession(r *request, open *session) *apiError {
+	switch own := r.installation.device; {
+	case s.options.ReadsRefusedAsCredentials && !own.usable(r.address):
+		return wrongCredentials
+	case own.Status != bunq.StatusActive:
+		open.expires = now()
+	case s.options.UseExtendsSession && now().Before(open.expires):
+		open.expires = now().Add(open.timeout)
+	}
 	if !now().Before(open.expires) {
 		return notPermitted
-	}
-	if s.options.ReadsRefusedAsCredentials && !r.installation.device.usable(r.address) {
-		return wrongCredentials
-	}
-	if s.options.UseExtendsSession {
-		open.expires = now().Add(open.timeout)
 	}
 	return nil
 }

@@ -94,20 +94,14 @@ func (s *Server) addDevice(d *device) {
 	s.lastID.Store(max(s.lastID.Load(), d.ID))
 }
 
-// SetStatus sets the status of a device server. Any status but ACTIVE ends its sessions, unless
-// Options.ReadsRefusedAsCredentials is set.
+// SetStatus sets the status of a device server. With any status but ACTIVE, its sessions end as soon as they are used,
+// unless Options.ReadsRefusedAsCredentials is set.
 func (s *Server) SetStatus(id int64, status bunq.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range s.devices {
 		if d.ID == id {
 			d.Status, d.Updated = status, now()
-		}
-	}
-	ends := status != bunq.StatusActive && !s.options.ReadsRefusedAsCredentials
-	for _, open := range s.sessions {
-		if ends && open.installation.device.ID == id {
-			open.expires = now()
 		}
 	}
 }
