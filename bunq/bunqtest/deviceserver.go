@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 )
@@ -15,7 +16,7 @@ func (s *Server) readDeviceServer(r *request) (object, *apiError) {
 			return response(d.object()), nil
 		}
 	}
-	return nil, deviceNotFound
+	return nil, &apiError{status: http.StatusNotFound, description: "DeviceServer not found."}
 }
 
 // listDeviceServers is GET /device-server.

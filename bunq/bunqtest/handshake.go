@@ -15,7 +15,7 @@ func (s *Server) createInstallation(r *request) (object, *apiError) {
 	}
 	token := newToken()
 	s.installations[token] = &installation{key: key, device: &device{}, requestIDs: map[string]bool{}}
-	serverKey := object{"ServerPublicKey": object{"server_public_key": serverPublicPEM}}
+	serverKey := object{"ServerPublicKey": object{"server_public_key": bunq.EncodePublicKey(&privateKeys()[0].PublicKey)}}
 	return response(idObject(s.lastID.Add(1)), s.token(token), serverKey), nil
 }
 

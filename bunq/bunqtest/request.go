@@ -57,7 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) handle(r *request) (object, *apiError) {
 	handler, found := handlers[r.operation]
 	if !found {
-		return nil, routeNotFound
+		return nil, &apiError{status: http.StatusNotFound, description: "Route not found."}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

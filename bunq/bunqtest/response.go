@@ -31,9 +31,6 @@ var (
 	wrongCredentials = badRequest("User credentials are incorrect. Incorrect API key or IP address.")
 	unknownToken     = &apiError{status: http.StatusUnauthorized, description: "Insufficient authentication."}
 	notPermitted     = &apiError{status: http.StatusUnauthorized, description: "Insufficient authorisation."}
-	routeNotFound    = &apiError{status: http.StatusNotFound, description: "Route not found."}
-	deviceNotFound   = &apiError{status: http.StatusNotFound, description: "DeviceServer not found."}
-	unsigned         = &apiError{status: 466, description: "For this operation a request signature is required."}
 )
 
 func badRequest(description string) *apiError {

@@ -16,12 +16,9 @@ import (
 )
 
 // The keys are fixed because generating one takes a tenth of a second, which adds up in tests.
-var (
-	//go:embed keys/private.pem
-	privatePEM []byte
-	//go:embed keys/server_public.pem
-	serverPublicPEM string
-)
+//
+//go:embed keys/private.pem
+var privatePEM []byte
 
 // privateKeys has the server's key, then those of the clients.
 var privateKeys = sync.OnceValue(func() (keys []*rsa.PrivateKey) {
@@ -44,7 +41,7 @@ func (s *Server) checkSignature(r *request) *apiError {
 	case r.installation == nil, value == "" && !required:
 		return nil
 	case value == "":
-		return unsigned
+		return &apiError{status: 466, description: "For this operation a request signature is required."}
 	}
 	signature, err := base64.StdEncoding.DecodeString(value)
 	sum := sha256.Sum256(r.text)
