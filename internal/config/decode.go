@@ -14,11 +14,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// decode returns the content of the file, or nil if it is not valid YAML.
+// decode returns the content of the file's document, or nil if the file is not valid YAML.
 func (p *problems) decode(text []byte) *yaml.Node {
 	reader := byteReader{bytes.NewReader(text)}
 	decoder := yaml.NewDecoder(reader)
-	document, second := yaml.Node{Line: 1}, yaml.Node{} // the line is that of an empty file
+	document, second := yaml.Node{Content: []*yaml.Node{{Line: 1}}}, yaml.Node{} // the first is of an empty file
 	err := decoder.Decode(&document)
 	if err == nil {
 		err = decoder.Decode(&second)
@@ -30,7 +30,7 @@ func (p *problems) decode(text []byte) *yaml.Node {
 		p.reportSyntax(err, 1+bytes.Count(read, []byte("\n")))
 		return nil
 	}
-	return &document
+	return document.Content[0]
 }
 
 // byteReader reads one byte at a time, to show where the parser stops. The line in its errors may be that of a list.
@@ -56,16 +56,8 @@ func (p *problems) reportSyntax(err error, line int) {
 // isNull reports whether a value is null, such as that of a key with nothing after it.
 func isNull(n *yaml.Node) bool { return n.Tag == "!!null" && n.Style&yaml.TaggedStyle == 0 }
 
-// target returns the content of a document, and what an alias refers to.
-func target(n *yaml.Node) *yaml.Node {
-	switch n.Kind {
-	case yaml.DocumentNode:
-		return n.Content[0]
-	case yaml.AliasNode:
-		return n.Alias
-	}
-	return n
-}
+// target returns what an alias refers to, and other nodes as they are.
+func target(n *yaml.Node) *yaml.Node { return cmp.Or(n.Alias, n) }
 
 // mapping is a mapping in the file, with the rules of its keys.
 type mapping struct {
