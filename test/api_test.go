@@ -82,7 +82,7 @@ func (a *api) count(method string) (n int) {
 
 func (a *api) awaitSession(t testing.TB) {
 	t.Helper()
-	eventually(t, "a session is open", func() bool { return a.Sessions() == 1 })
+	eventually(t, "a session is open", func() bool { return a.Requests(bunq.CreateSessionServer) == 1 })
 }
 
 func isRegistration(r *http.Request) bool {

@@ -29,8 +29,8 @@ func TestHandshakeObjects(t *testing.T) {
 		}
 		first := c.login().session
 		c.login().do(http.MethodGet, "/v1/device-server", first, "").ok()
-		if got := api.Sessions(); got != 3 || c.session == first {
-			t.Errorf("%d sessions, want 3 with different tokens", got)
+		if c.session == first {
+			t.Error("two sessions have the same token")
 		}
 	})
 }

@@ -40,10 +40,9 @@ var handlers = map[bunq.Operation]func(*Server, *request) (object, *apiError){
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	endpoint := strings.TrimPrefix(r.URL.Path, "/v1/")
-	id, single := strings.CutPrefix(endpoint, "device-server/")
+	endpoint, id, single := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
 	if single {
-		endpoint = bunq.ReadDeviceServer.Endpoint
+		endpoint += "/{id}"
 	}
 	operation := bunq.Operation{Method: r.Method, Endpoint: endpoint}
 	address, _, _ := net.SplitHostPort(r.RemoteAddr)

@@ -117,13 +117,6 @@ func (s *Server) DeviceServers() []bunq.DeviceServer {
 	return all
 }
 
-// Sessions returns the number of sessions that were opened, including those that have ended.
-func (s *Server) Sessions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.sessions)
-}
-
 // Requests returns the number of requests of an operation, including those that were refused.
 func (s *Server) Requests(o bunq.Operation) int {
 	s.mu.Lock()
