@@ -42,21 +42,15 @@ func (s *Server) checkToken(r *request) *apiError {
 	if r.operation == bunq.CreateInstallation {
 		return nil
 	}
-	token := r.Header.Get("X-Bunq-Client-Authentication")
-	if r.installation = s.installations[token]; r.installation != nil {
-		return s.checkInstallationToken(r)
-	}
+	token, reads := r.Header.Get("X-Bunq-Client-Authentication"), s.options.InstallationTokenReads
 	if open := s.sessions[token]; open != nil && r.Method == http.MethodGet {
 		r.installation = open.installation
 		return s.checkSession(r, open)
 	}
-	return unknownToken
-}
-
-func (s *Server) checkInstallationToken(r *request) *apiError {
-	reads := s.options.InstallationTokenReads
+	r.installation = s.installations[token]
 	switch {
-	case r.Method == http.MethodGet && r.installation.device.ID == 0 && s.options.BareInstallationRefused:
+	case r.installation == nil,
+		r.Method == http.MethodGet && r.installation.device.ID == 0 && s.options.BareInstallationRefused:
 		return unknownToken
 	case r.operation == bunq.ListDeviceServers && reads == ReadsNothing,
 		r.operation == bunq.ReadDeviceServer && reads != ReadsListAndOne:
