@@ -110,11 +110,10 @@ func (m mapping) text(key string) string { return m.check(key, m.values[key]) }
 // list returns the items of a key's list.
 func (m mapping) list(key string) []*yaml.Node {
 	n, r := m.values[key], m.rules[key]
-	switch {
-	case n == nil:
-	case n.Kind == yaml.SequenceNode && (len(n.Content) > 0 || !r.required):
+	if n != nil && n.Kind == yaml.SequenceNode && (len(n.Content) > 0 || !r.required) {
 		return n.Content
-	default:
+	}
+	if n != nil {
 		m.report(n.Line, "%s must be a list with at least one item; %s", key, r.advice)
 	}
 	return nil
