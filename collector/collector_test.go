@@ -225,8 +225,10 @@ func TestGoldenExpositions(t *testing.T) {
 					simulated.AddDeviceServer(1, d)
 				}
 				api := cmp.Or[http.Handler](test.api, simulated)
-				a := idleAccount(t, "company", nil, api)
-				a.Reload(collector.Selection{IDs: test.ids, Known: test.known})
+				a := idleAccount(t, "company", nil, api, test.ids...)
+				if test.known != nil { // a reload also ends the wait for the next login
+					a.Reload(collector.Selection{IDs: test.ids, Known: test.known})
+				}
 				go a.Run(t.Context())
 				checkGolden(t, name, scrape(t, 9*time.Second, a).text(t))
 			})
