@@ -139,7 +139,8 @@ func collectLogin(ch chan<- prometheus.Metric, account *dto.LabelPair, login ses
 		send(ch, loginStateDesc, number(state == login.Login), account, label("state", state.Name))
 	}
 	sendTime(ch, expiryDesc, login.Expiry, account)
-	ch <- &series{renewalsDesc, prometheus.CounterValue, float64(login.Renewals), []*dto.LabelPair{account}}
+	ch <- prometheus.MustNewConstMetric(
+		renewalsDesc, prometheus.CounterValue, float64(login.Renewals), account.GetValue())
 }
 
 // sendTime sends a time to the microsecond: bunq's resolution, and as exact as a float64 can be. A zero time is
@@ -157,12 +158,11 @@ func number(b bool) float64 {
 	return 0
 }
 
-// series is one constant metric. Those of NewConstMetric hold copies of the labels, which the series of a device
+// series is one constant gauge. Those of NewConstMetric hold copies of the labels, which the series of a device
 // server share here: with 200 device servers, the copies would be half of the memory of a scrape.
 type series struct {
 	desc   *prometheus.Desc
-	kind   prometheus.ValueType
-	value  float64
+	gauge  *dto.Gauge
 	labels []*dto.LabelPair // all of the desc's, by name
 }
 
@@ -173,19 +173,23 @@ func (s *series) Desc() *prometheus.Desc { return s.desc }
 
 // Write implements [prometheus.Metric].
 func (s *series) Write(out *dto.Metric) error {
-	out.Label = s.labels
-	if s.kind == prometheus.CounterValue {
-		out.Counter = &dto.Counter{Value: &s.value}
-	} else {
-		out.Gauge = &dto.Gauge{Value: &s.value}
-	}
+	out.Label, out.Gauge = s.labels, s.gauge
 	return nil
 }
 
 // label makes a label. Its value is valid UTF-8: texts of bunq are cleaned when they are decoded.
 func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 
+func newGauge(value float64) *dto.Gauge { return &dto.Gauge{Value: &value} }
+
+// gauges are shared by all series with these values: most have one of them.
+var gauges = map[float64]*dto.Gauge{0: newGauge(0), 1: newGauge(1)}
+
 // send sends one constant gauge.
 func send(ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...*dto.LabelPair) {
-	ch <- &series{desc, prometheus.GaugeValue, value, labels}
+	gauge, ok := gauges[value]
+	if !ok {
+		gauge = newGauge(value)
+	}
+	ch <- &series{desc, gauge, labels}
 }
