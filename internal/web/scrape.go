@@ -62,9 +62,10 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, accounts []*col
 
 func (h *Handler) expose(w http.ResponseWriter, r *http.Request, gatherer prometheus.Gatherer) {
 	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
-		ErrorLog:          h.ErrorLog,
-		ErrorHandling:     promhttp.ContinueOnError,
-		EnableOpenMetrics: true, // which has exemplars
+		ErrorLog:           h.ErrorLog,
+		ErrorHandling:      promhttp.ContinueOnError,
+		EnableOpenMetrics:  true, // which has exemplars
+		DisableCompression: true, // it costs a fifth of the CPU time of a scrape, and 1 MiB of memory
 	}).ServeHTTP(w, r)
 }
 
