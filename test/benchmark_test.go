@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 
 // serveUnlimited is the program with a rate limit that no benchmark reaches, for one account.
 func serveUnlimited(configFile string) {
+	debug.SetGCPercent(65) // as the program does
 	loaded, err := config.Load(configFile)
 	if err != nil {
 		log.Fatal(err)
@@ -38,8 +40,8 @@ func serveUnlimited(configFile string) {
 		}, logger)
 	go account.Run(context.Background())
 	handler, err := web.New(web.Options{
-		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{account}} }, Exporter: prometheus.NewRegistry(),
-		TelemetryPath: "/metrics", Logger: logger,
+		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{account}} },
+		Exporter:      prometheus.NewRegistry(), TelemetryPath: "/metrics", Logger: logger,
 	})
 	if err != nil {
 		log.Fatal(err)
