@@ -108,10 +108,11 @@ func (c *Client) finish(r request, call *Call, partial, err error) error {
 	clean := func(text string) string { return printable(redact(text, r.credentials.Token, r.secret)) }
 	call.Warning = clean(call.Warning)
 	if failure := cmp.Or(err, partial); failure != nil {
-		if !errors.As(failure, &call.Err) {
-			call.Err = &Error{Reason: ReasonMalformed, Err: failure}
+		e, ok := errors.AsType[*Error](failure)
+		if !ok {
+			e = &Error{Reason: ReasonMalformed, Err: failure}
 		}
-		e := call.Err
+		call.Err = e
 		e.Operation, e.StatusCode, e.RequestID, e.ResponseID = r.Operation, call.StatusCode, call.RequestID, call.ResponseID
 		e.Description = clean(e.Description)
 		if e.Err != nil && clean(e.Err.Error()) != e.Err.Error() { // net/http quotes what it cannot read

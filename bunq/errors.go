@@ -72,39 +72,30 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns the cause on this side.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Is reports whether the target is the error's [Reason].
-func (e *Error) Is(target error) bool {
-	reason, ok := target.(Reason) //nolint:errorlint // target is what the caller compares with, not a chain
-	return ok && reason == e.Reason
-}
+// Unwrap returns the reason and the cause on this side.
+func (e *Error) Unwrap() []error { return []error{e.Reason, e.Err} }
 
 // ReasonOf returns the reason of an API error anywhere in err's tree, or "" if there is none.
 func ReasonOf(err error) Reason {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Reason
-	}
-	return ""
+	reason, _ := errors.AsType[Reason](err)
+	return reason
 }
 
 // NotSent reports whether err is a call that certainly did not reach bunq.
 func NotSent(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.RequestID == "" || notConnected(e.Err))
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.RequestID == "" || notConnected(e.Err))
 }
 
 func notConnected(err error) bool {
-	var broken *net.OpError
-	return errors.As(err, &broken) && (broken.Op == "dial" || broken.Op == "proxyconnect")
+	broken, ok := errors.AsType[*net.OpError](err)
+	return ok && (broken.Op == "dial" || broken.Op == "proxyconnect")
 }
 
 // transportError classifies what net/http returns in place of an answer.
 func transportError(err error) error {
-	var timeout net.Error
-	if errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout() {
+	timeout, ok := errors.AsType[net.Error](err)
+	if errors.Is(err, context.Canceled) || ok && timeout.Timeout() {
 		return &Error{Reason: ReasonTimeout, Err: err}
 	}
 	return &Error{Reason: ReasonNetwork, Err: err}
@@ -173,11 +164,10 @@ func Rejected(err error) bool {
 
 // Summary returns the text of an error without what differs from call to call.
 func Summary(err error) string {
-	var e *Error
-	switch {
-	case errors.As(err, &e):
+	if e, ok := errors.AsType[*Error](err); ok {
 		return fmt.Sprint(e.Operation, e.Reason, e.StatusCode, e.Description)
-	case err != nil:
+	}
+	if err != nil {
 		return err.Error()
 	}
 	return ""

@@ -59,8 +59,8 @@ func (r *runner) registered(id int64) {
 // Gateways answer 408 and 499 while bunq may still be at work, and one client reports a 400 for one that exists
 // already.
 func nothingMade(err error) bool {
-	var e *bunq.Error
-	return bunq.NotSent(err) || errors.As(err, &e) && e.StatusCode >= 400 && e.StatusCode < 500 &&
+	e, ok := errors.AsType[*bunq.Error](err)
+	return bunq.NotSent(err) || ok && e.StatusCode >= 400 && e.StatusCode < 500 &&
 		!slices.Contains([]int{408, 491, 499}, e.StatusCode) &&
 		!strings.Contains(strings.ToLower(e.Description), "already exists")
 }
