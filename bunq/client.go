@@ -79,74 +79,68 @@ type request struct {
 	path        string // below the base URL, query included
 	credentials Credentials
 	body        map[string]any // nil: no body
-	secret      string         // in the body
-
-	// decode parses the body of the answer. A partial error says that a part was left out, err that nothing can be used.
-	decode func(body []byte) (partial, err error)
+	secret      string         // in the body; "": none
+	decode      func(body []byte) error
 }
 
-// do makes one API call: it waits for the rate limit, sends the request, checks the answer and decodes it. Its errors
-// are of type *Error.
+// do makes one API call: it waits for the rate limit, sends the request, checks the answer, decodes it and reports the
+// call to the observer. Its errors are of type *Error.
 func (c *Client) do(ctx context.Context, r request) error {
 	call := &Call{Operation: r.Operation}
-	release, err := c.config.Limiter.acquire(ctx, c, call) //nolint:bodyclose // send closes it
-	if err != nil {
-		return c.finish(r, call, nil, err)
-	}
-	start := time.Now()
-	body, err := c.send(ctx, r, call, release)
-	var partial error
+	req, err := c.newRequest(ctx, r)
 	if err == nil {
-		partial, err = r.decode(body)
+		err = c.send(req, r, call)
 	}
-	call.Duration = time.Since(start)
-	return c.finish(r, call, partial, err)
-}
-
-// finish completes the error of a call, reports the call to the observer and returns the error.
-func (c *Client) finish(r request, call *Call, partial, err error) error {
-	clean := func(text string) string { return printable(redact(text, r.credentials.Token, r.secret)) }
-	call.Warning = clean(call.Warning)
-	if failure := cmp.Or(err, partial); failure != nil {
-		e, ok := errors.AsType[*Error](failure)
-		if !ok {
-			e = &Error{Reason: ReasonMalformed, Err: failure}
-		}
-		call.Err = e
-		e.Operation, e.StatusCode, e.RequestID, e.ResponseID = r.Operation, call.StatusCode, call.RequestID, call.ResponseID
-		e.Description = clean(e.Description)
-		if e.Err != nil && clean(e.Err.Error()) != e.Err.Error() { // net/http quotes what it cannot read
-			e.Err = errors.New(clean(e.Err.Error()))
-		}
+	if err != nil {
+		call.Err = r.failure(call, err)
+		err = call.Err
 	}
+	call.Warning = r.clean(call.Warning)
 	if c.config.Observe != nil {
 		c.config.Observe(*call)
 	}
-	if err != nil {
-		return call.Err
-	}
-	return nil
+	return err
 }
 
-// send makes the HTTP request and returns the body of a valid answer.
-func (c *Client) send(ctx context.Context, r request, call *Call, release releaseFunc) ([]byte, error) {
+// failure returns the error of a call with all that is known of it.
+func (r *request) failure(call *Call, err error) *Error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		e = &Error{Reason: ReasonMalformed, Err: err}
+	}
+	e.Operation, e.StatusCode, e.RequestID, e.ResponseID = r.Operation, call.StatusCode, call.RequestID, call.ResponseID
+	e.Description = r.clean(e.Description)
+	if e.Err != nil && r.clean(e.Err.Error()) != e.Err.Error() { // net/http quotes what it cannot read
+		e.Err = errors.New(r.clean(e.Err.Error()))
+	}
+	return e
+}
+
+// clean makes text from outside safe to show.
+func (r *request) clean(text string) string {
+	return printable(redact(text, r.credentials.Token, r.secret))
+}
+
+// send makes the HTTP request when the rate limit allows it, and decodes a valid answer.
+func (c *Client) send(req *http.Request, r request, call *Call) error {
+	release, err := c.config.Limiter.acquire(req.Context(), c, call) //nolint:bodyclose // it is closed below
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	defer func() { call.Duration = time.Since(start) }()
 	timeout := readTimeout
 	if r.Method != http.MethodGet {
 		timeout = writeTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(req.Context(), timeout)
 	defer cancel()
-	req, err := c.newRequest(ctx, r)
-	if err != nil { // of the base URL
-		release(&http.Response{}, nil)
-		return nil, &Error{Reason: ReasonClient, Err: err}
-	}
 	call.RequestID = req.Header.Get(headerRequestID)
 	// Not by an http.Client: it would follow redirects, which could carry the token to another host.
-	resp, err := c.config.Transport.RoundTrip(req)
+	resp, err := c.config.Transport.RoundTrip(req.WithContext(ctx))
 	release(resp, err)
 	if err != nil {
-		return nil, transportError(err)
+		return transportError(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	call.StatusCode = resp.StatusCode
@@ -155,23 +149,26 @@ func (c *Client) send(ctx context.Context, r request, call *Call, release releas
 	}
 	call.Warning = resp.Header.Get("X-Bunq-Warning")
 	if resp.StatusCode < 200 { // 101 has a body without end
-		return nil, statusError(resp, nil)
+		return statusError(resp, nil)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	echo := resp.Header.Get(headerRequestID)
 	switch {
 	case resp.StatusCode > 299:
-		return nil, statusError(resp, body)
+		return statusError(resp, body)
 	case err != nil:
-		return nil, transportError(err)
+		return transportError(err)
 	case len(body) > maxBody:
-		return nil, fmt.Errorf("answer is larger than %d bytes", maxBody)
+		return fmt.Errorf("answer is larger than %d bytes", maxBody)
 	case echo != "" && !strings.EqualFold(echo, call.RequestID):
-		return nil, errors.New("answer belongs to another request")
+		return errors.New("answer belongs to another request")
 	case r.credentials.ServerKey != nil:
 		err = verify(r.credentials.ServerKey, resp.StatusCode, resp.Header, body)
 	}
-	return body, err
+	if err != nil {
+		return err
+	}
+	return r.decode(body)
 }
 
 // newRequest sets the request headers of bunq's documentation, and the signature of a body.
@@ -181,8 +178,8 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		body, _ = json.Marshal(r.body) // of strings: it cannot fail
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, c.config.BaseURL+"/"+r.path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
+	if err != nil { // of the base URL
+		return nil, &Error{Reason: ReasonClient, Err: err}
 	}
 	req.Header.Set("Cache-Control", "no-cache")
 	req.Header.Set("User-Agent", c.config.UserAgent)

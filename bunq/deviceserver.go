@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"net/url"
 	"strconv"
 	"time"
@@ -52,21 +53,24 @@ type deviceServers struct {
 			Status      string `json:"status"`
 		}
 	}
-	Pagination json.RawMessage
+	Pagination struct {
+		OlderURL any `json:"older_url"`
+	}
 }
 
-// decode returns the device servers of a body. Objects without a usable id or status are left out and reported as
-// partial; times that cannot be read are zero.
-func (d *deviceServers) decode(body []byte) (read []DeviceServer, partial, err error) {
+// errPartial reports that a part of an answer was left out.
+var errPartial = errors.New("objects have no id or no status")
+
+// decode returns the device servers of a body. Objects without a usable id or status are left out; times that cannot
+// be read are zero.
+func (d *deviceServers) decode(body []byte) (read []DeviceServer, err error) {
 	err = json.Unmarshal(body, d)
-	var mistyped *json.UnmarshalTypeError // everything else has been decoded
-	if err != nil && !errors.As(err, &mistyped) {
-		return nil, nil, fmt.Errorf("answer is not JSON: %w", err)
+	if _, mistyped := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mistyped { // the others are decoded
+		return nil, fmt.Errorf("answer is not JSON: %w", err)
 	}
 	if d.Response == nil {
-		return nil, nil, errors.New("answer has no list of Response objects")
+		return nil, errors.New("answer has no list of Response objects")
 	}
-	read = make([]DeviceServer, 0, len(d.Response))
 	for _, object := range d.Response {
 		raw := object.DeviceServer
 		if raw == nil || raw.ID < 1 || raw.Status == "" {
@@ -77,10 +81,7 @@ func (d *deviceServers) decode(body []byte) (read []DeviceServer, partial, err e
 			Status(printable(raw.Status)),
 		})
 	}
-	if invalid := len(d.Response) - len(read); invalid > 0 {
-		partial = fmt.Errorf("%d of %d objects have no id or no status", invalid, len(d.Response))
-	}
-	return read, partial, nil
+	return read, nil
 }
 
 // parseTime returns a time of bunq, zero if it cannot be read.
@@ -94,15 +95,15 @@ func (c *Client) DeviceServer(ctx context.Context, credentials Credentials, id i
 	var found DeviceServer
 	err := c.do(ctx, request{
 		Operation: ReadDeviceServer, path: fmt.Sprintf("device-server/%d", id), credentials: credentials,
-		decode: func(body []byte) (partial, err error) {
-			read, _, err := new(deviceServers).decode(body)
+		decode: func(body []byte) error {
+			read, err := new(deviceServers).decode(body)
 			if err == nil && (len(read) != 1 || read[0].ID != id) {
 				err = fmt.Errorf("answer is not device server %d", id)
 			}
 			if err == nil {
 				found = read[0]
 			}
-			return nil, err
+			return err
 		},
 	})
 	return found, err
@@ -122,61 +123,51 @@ type Page struct {
 // with the last page or the first error.
 func (c *Client) DeviceServers(ctx context.Context, credentials Credentials) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
-		for older := int64(0); ; {
-			page, next, err := c.page(ctx, credentials, older)
+		older, path := int64(math.MaxInt64), fmt.Sprintf("device-server?count=%d", pageSize)
+		for {
+			var page Page
+			err := c.do(ctx, request{
+				Operation: ListDeviceServers, path: path, credentials: credentials,
+				decode: func(body []byte) (err error) {
+					page, older, err = decodePage(body, older)
+					return err
+				},
+			})
+			if errors.Is(err, errPartial) {
+				err = nil // it is observed
+			}
 			if !yield(page, err) || err != nil || page.Last {
 				return
 			}
-			older = next
+			path = fmt.Sprintf("device-server?count=%d&older_id=%d", pageSize, older)
 		}
 	}
 }
 
-// page reads the device servers below the id older, or the newest for 0. Next is what the following page begins
-// below.
-func (c *Client) page(ctx context.Context, credentials Credentials, older int64) (page Page, next int64, err error) {
-	path := fmt.Sprintf("device-server?count=%d", pageSize)
-	if older > 0 {
-		path += fmt.Sprintf("&older_id=%d", older)
+// decodePage returns the page that begins below the id older, and the id below which the next one begins.
+func decodePage(body []byte, older int64) (page Page, next int64, err error) {
+	var list deviceServers
+	if page.DeviceServers, err = list.decode(body); err == nil {
+		next, err = olderID(list.Pagination.OlderURL, older)
 	}
-	err = c.do(ctx, request{
-		Operation: ListDeviceServers, path: path, credentials: credentials,
-		decode: func(body []byte) (partial, err error) {
-			var list deviceServers
-			if page.DeviceServers, partial, err = list.decode(body); err == nil {
-				next, err = nextPage(list.Pagination, older)
-			}
-			page.Invalid = len(list.Response) - len(page.DeviceServers)
-			page.Last = next == 0
-			return partial, err
-		},
-	})
+	page.Invalid, page.Last = len(list.Response)-len(page.DeviceServers), next == 0
+	if err == nil && page.Invalid > 0 {
+		err = fmt.Errorf("%d of %d %w", page.Invalid, len(list.Response), errPartial)
+	}
 	return page, next, err
 }
 
-// nextPage returns the older_id of older_url, 0 if there is none. Nothing else of the URL is used, so that no answer
+// olderID returns the older_id of an older_url, 0 if there is none. Nothing else of the URL is used, so that no answer
 // can send the token elsewhere, and ids must decrease from page to page, or the list would never end.
-func nextPage(pagination json.RawMessage, older int64) (int64, error) {
-	var links struct {
-		OlderURL *string `json:"older_url"`
-	}
-	if text := string(pagination); text == "" || text == "[]" { // PHP's empty object
+func olderID(olderURL any, older int64) (next int64, err error) {
+	if olderURL == nil {
 		return 0, nil
 	}
-	invalid := errors.New("older_url has no older_id below that of its own page")
-	if json.Unmarshal(pagination, &links) != nil {
-		return 0, invalid
+	if u, err := url.Parse(fmt.Sprint(olderURL)); err == nil {
+		next, _ = strconv.ParseInt(u.Query().Get("older_id"), 10, 64)
 	}
-	if links.OlderURL == nil {
-		return 0, nil
-	}
-	u, err := url.Parse(*links.OlderURL)
-	if err != nil {
-		return 0, invalid
-	}
-	next, err := strconv.ParseInt(u.Query().Get("older_id"), 10, 64)
-	if err != nil || next < 1 || older > 0 && next >= older {
-		return 0, invalid
+	if next < 1 || next >= older {
+		return 0, errors.New("older_url has no older_id below that of its own page")
 	}
 	return next, nil
 }

@@ -82,12 +82,12 @@ func (c *Client) CreateSession(ctx context.Context, with Credentials, apiKey str
 // post makes one of the three calls that log in.
 func (c *Client) post(ctx context.Context, r request, use func(*handshake) error) error {
 	r.path = r.Endpoint
-	r.decode = func(body []byte) (partial, err error) {
+	r.decode = func(body []byte) error {
 		var answer handshake
 		if err := answer.decode(body); err != nil {
-			return nil, err
+			return err
 		}
-		return nil, use(&answer)
+		return use(&answer)
 	}
 	return c.do(ctx, r)
 }
