@@ -132,37 +132,27 @@ func (h *handshake) token() (token string, created time.Time, err error) {
 	return h.Token.Token, created, err
 }
 
-// maxSessionTimeout is longer than any auto-logout time of bunq.
-const maxSessionTimeout = 10 * 365 * 24 * time.Hour
+// userObject is the user of a session.
+type userObject struct {
+	ID          int64                 `json:"id"`
+	Timeout     int32                 `json:"session_timeout"` // in seconds
+	RequestedBy map[string]userObject `json:"requested_by_user"`
+}
 
 // user returns the user and its session_timeout. For OAuth, the timeout is that of the user that asked for access.
 func (h *handshake) user() (User, time.Duration, error) {
-	var object struct {
-		ID          int64                      `json:"id"`
-		Timeout     int64                      `json:"session_timeout"` // in seconds
-		RequestedBy map[string]json.RawMessage `json:"requested_by_user"`
-	}
-	kind, text := userObject(h.objects)
-	err := json.Unmarshal(text, &object)
-	user := User{kind, object.ID, text}
-	if kind == "UserApiKey" && err == nil {
-		_, text := userObject(object.RequestedBy)
-		object.Timeout = 0
-		err = json.Unmarshal(text, &object)
-	}
-	timeout := time.Duration(object.Timeout) * time.Second
-	if err != nil || object.Timeout < 1 || object.Timeout > int64(maxSessionTimeout.Seconds()) {
-		return User{}, 0, errors.New("answer has no user with a session_timeout in seconds")
-	}
-	return user, timeout, nil
-}
-
-// userObject returns the one user object of an answer.
-func userObject(objects map[string]json.RawMessage) (kind string, object json.RawMessage) {
 	for _, kind := range []string{"UserPerson", "UserCompany", "UserApiKey", "UserPaymentServiceProvider"} {
-		if object := objects[kind]; len(object) > len("null") {
-			return kind, object
+		var user userObject
+		err := json.Unmarshal(h.objects[kind], &user)
+		if kind == "UserApiKey" {
+			user.Timeout = 0
+			for _, by := range user.RequestedBy {
+				user.Timeout = max(user.Timeout, by.Timeout)
+			}
+		}
+		if err == nil && user.Timeout > 0 {
+			return User{kind, user.ID, h.objects[kind]}, time.Duration(user.Timeout) * time.Second, nil
 		}
 	}
-	return "", nil
+	return User{}, 0, errors.New("answer has no user with a session_timeout in seconds")
 }

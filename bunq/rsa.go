@@ -77,19 +77,17 @@ func sign(key *rsa.PrivateKey, body []byte) string {
 // X-Bunq headers and body. The SDKs accept both, and bunq does not document when it uses which.
 func verify(key *rsa.PublicKey, status int, header http.Header, body []byte) error {
 	value := header.Get(headerServerSignature)
-	signature, _ := base64.StdEncoding.DecodeString(value)
-	switch {
-	case value == "":
+	if value == "" {
 		return &Error{Reason: ReasonSignature, Err: errors.New("answer is not signed")}
-	case signed(key, signature, body), signed(key, signature, olderMessage(status, header, body)):
-		return nil
+	}
+	signature, _ := base64.StdEncoding.DecodeString(value)
+	for _, message := range [][]byte{body, olderMessage(status, header, body)} {
+		sum := sha256.Sum256(message)
+		if rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil {
+			return nil
+		}
 	}
 	return &Error{Reason: ReasonSignature, Err: errors.New("answer does not have the signature of bunq's key")}
-}
-
-func signed(key *rsa.PublicKey, signature, message []byte) bool {
-	sum := sha256.Sum256(message)
-	return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil
 }
 
 // olderMessage returns what the older scheme signs.
