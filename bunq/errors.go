@@ -1,6 +1,7 @@
 package bunq
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,50 +102,39 @@ func transportError(err error) error {
 	return &Error{Reason: ReasonNetwork, Err: err}
 }
 
-// statusError returns the error that an answer outside 2xx stands for.
+// reasons maps status codes, and classes of status codes, to reasons.
+var reasons = map[int]Reason{
+	http.StatusUnauthorized:       ReasonUnauthorized,
+	http.StatusForbidden:          ReasonUnauthorized,
+	http.StatusNotFound:           ReasonNotFound,
+	http.StatusTooManyRequests:    ReasonRateLimited,
+	466:                           ReasonSignature,
+	491:                           ReasonMaintenance,
+	http.StatusServiceUnavailable: ReasonMaintenance,
+	3:                             ReasonRedirect,
+	4:                             ReasonClient,
+	5:                             ReasonServer,
+}
+
+// statusError returns the error that an answer outside 2xx stands for. Its body may be an empty array or HTML.
 func statusError(resp *http.Response, body []byte) error {
-	description := errorDescription(body)
-	reason := statusReason(resp.StatusCode, strings.ToLower(description))
-	return &Error{Reason: reason, Description: description, RetryAfter: retryAfter(resp.Header)}
-}
-
-// statusReason maps a status code and a description in lower case to a reason.
-func statusReason(code int, description string) Reason {
-	switch {
-	case strings.Contains(description, "user credentials are incorrect"):
-		return ReasonCredentials
-	case code == 466, strings.Contains(description, "request signature is"):
-		return ReasonSignature
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return ReasonUnauthorized
-	case code == http.StatusNotFound:
-		return ReasonNotFound
-	case code == http.StatusTooManyRequests:
-		return ReasonRateLimited
-	case code == 491, code == http.StatusServiceUnavailable:
-		return ReasonMaintenance
-	case code >= 500:
-		return ReasonServer
-	case code >= 400:
-		return ReasonClient
-	case code >= 300:
-		return ReasonRedirect
-	}
-	return ReasonMalformed // 1xx is not an answer
-}
-
-// errorDescription returns the error_description of an error body, or "" if there is none: bunq sends empty
-// arrays, and HTML during maintenance.
-func errorDescription(body []byte) string {
 	var envelope struct {
 		Error []struct {
 			Description string `json:"error_description"`
 		}
 	}
-	if json.Unmarshal(body, &envelope) != nil || len(envelope.Error) == 0 {
-		return ""
+	reason := cmp.Or(reasons[resp.StatusCode], reasons[resp.StatusCode/100], ReasonMalformed) // 1xx is not an answer
+	e := &Error{Reason: reason, RetryAfter: retryAfter(resp.Header)}
+	if json.Unmarshal(body, &envelope) == nil && len(envelope.Error) > 0 {
+		e.Description = envelope.Error[0].Description
 	}
-	return envelope.Error[0].Description
+	switch description := strings.ToLower(e.Description); {
+	case strings.Contains(description, "user credentials are incorrect"):
+		e.Reason = ReasonCredentials
+	case strings.Contains(description, "request signature is"):
+		e.Reason = ReasonSignature
+	}
+	return e
 }
 
 // maxRetryAfter bounds a Retry-After: an error of a gateway must not stop all accounts for hours.
