@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ type Installation struct {
 	ServerKey  *rsa.PublicKey
 	Created    time.Time // by bunq's clock; zero if unknown
 
-	text json.RawMessage // as it was read
+	read bool // from a file, which stays as it is
 }
 
 // Session is an open session. Its Token is empty if there is none.
@@ -46,8 +47,6 @@ type Session struct {
 	Token  string
 	Expiry time.Time
 	User   bunq.User // of a session that was opened, not read
-
-	text json.RawMessage // as it was read
 }
 
 // The keys of the file. The last four are the exporter's own. A device_server_id of 0 means: not registered yet.
@@ -118,7 +117,7 @@ func (i *Installation) parse(text json.RawMessage) (err error) {
 	if values.Token == "" {
 		return nil
 	}
-	i.Token, i.text = values.Token, text
+	i.Token, i.read = values.Token, true
 	if i.ServerKey, err = bunq.ParsePublicKey(values.PublicKeyServer); err != nil {
 		return fmt.Errorf("has a public_key_server that is %w", err)
 	}
@@ -142,7 +141,7 @@ func parseSession(text json.RawMessage) Session {
 	if err != nil {
 		return Session{}
 	}
-	return Session{Token: s.Token, Expiry: expiry, text: text}
+	return Session{Token: s.Token, Expiry: expiry}
 }
 
 // encode returns the text of the file, indented as the Python SDK does. What was read and not changed is kept as it
@@ -159,46 +158,40 @@ func (c *Context) encode() []byte {
 	}
 	set(environmentKey, strings.ToUpper(string(c.Environment)), true)
 	set(apiKeyKey, c.APIKey, c.APIKey != "")
-	set(installationKey, c.Installation.encode(), true)
 	set(installedKey, c.Installation.Created.Format(timeLayout), !c.Installation.Created.IsZero())
-	set(sessionKey, c.Session.encode(), c.Session.Token != "")
 	set(deviceServerKey, c.DeviceServerID, !c.Registered || c.DeviceServerID != 0)
 	set(requestedKey, c.Requested, c.Requested != "")
 	set(loginRequestedKey, c.LoginRequested.UTC(), !c.LoginRequested.IsZero())
+	if c.Installation.Token != "" && !c.Installation.read {
+		document[installationKey] = c.Installation.encode()
+	}
+	if c.Session.User.Kind != "" { // it was opened, not read
+		document[sessionKey] = c.Session.encode()
+	}
+	if c.Session.Token == "" {
+		delete(document, sessionKey)
+	}
 	text, _ := json.MarshalIndent(document, "", "    ") // of text, numbers and valid JSON: it cannot fail
 	return append(text, '\n')
 }
 
 func (i *Installation) encode() any {
-	if i.text != nil || i.PrivateKey == nil {
-		return i.text
-	}
 	private, public := bunq.EncodePrivateKey(i.PrivateKey), bunq.EncodePublicKey(&i.PrivateKey.PublicKey)
-	if i.ServerKey == nil { // planned
-		return installationJSON{PrivateKeyClient: private, PublicKeyClient: public}
-	}
 	return installationJSON{i.Token, private, public, bunq.EncodePublicKey(i.ServerKey)}
 }
 
-// sdkKeys are the keys under which the SDKs store the user of a session. The PHP SDK uses camelCase.
-var sdkKeys = map[string]string{
-	"UserPerson":                 "user_person",
-	"UserCompany":                "user_company",
-	"UserApiKey":                 "user_api_key",
-	"UserPaymentServiceProvider": "user_payment_service_provider",
-}
+// wordStart matches where a word of a camelCase key begins.
+var wordStart = regexp.MustCompile("([a-z])([A-Z])")
 
 func (s *Session) encode() any {
-	if s.text != nil || s.Token == "" {
-		return s.text
-	}
 	kind := s.User.Kind
 	return map[string]any{
 		"token": s.Token,
 		// In whole seconds: the Java SDK reads six digits after the point as milliseconds.
-		"expiry_time":                        s.Expiry.Local().Truncate(time.Second).Format(timeLayout),
-		"user_id":                            s.User.ID,
-		sdkKeys[kind]:                        s.User.JSON,
-		strings.ToLower(kind[:1]) + kind[1:]: s.User.JSON,
+		"expiry_time": s.Expiry.Local().Truncate(time.Second).Format(timeLayout),
+		"user_id":     s.User.ID,
+		// The user under the keys of most SDKs, such as user_person, and of the PHP SDK, such as userPerson.
+		strings.ToLower(wordStart.ReplaceAllString(kind, "${1}_$2")): s.User.JSON,
+		strings.ToLower(kind[:1]) + kind[1:]:                         s.User.JSON,
 	}
 }

@@ -77,9 +77,7 @@ func (r *runner) install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("generating a key pair: %w", err)
 	}
-	if err := r.save(func(c *apicontext.Context) {
-		c.APIKey, c.Installation = r.apiKey, apicontext.Installation{PrivateKey: key}
-	}); err != nil {
+	if err := r.save(func(c *apicontext.Context) { c.APIKey = r.apiKey }); err != nil {
 		return err
 	}
 	made, err := r.client.CreateInstallation(ctx, &key.PublicKey)
@@ -87,7 +85,9 @@ func (r *runner) install(ctx context.Context) error {
 		return err
 	}
 	return r.save(func(c *apicontext.Context) {
-		c.Installation.Token, c.Installation.ServerKey, c.Installation.Created = made.Token, made.ServerKey, made.Created
+		c.Installation = apicontext.Installation{
+			Token: made.Token, PrivateKey: key, ServerKey: made.ServerKey, Created: made.Created,
+		}
 	})
 }
 
