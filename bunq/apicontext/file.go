@@ -1,6 +1,7 @@
 package apicontext
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,10 +60,7 @@ func Load(path string, environment bunq.Environment) (*Context, error) {
 		return nil, fmt.Errorf("reading API context: %s %w: restore a backup, or move the file away to register a new "+
 			"device server (bunq keeps the old one)", path, err)
 	}
-	if c.Environment == "" {
-		c.Environment = environment
-	}
-	if c.Environment != environment {
+	if c.Environment = cmp.Or(c.Environment, environment); c.Environment != environment {
 		return nil, fmt.Errorf("reading API context: %s belongs to environment %q: correct the environment (%q) or the file",
 			path, c.Environment, environment)
 	}
@@ -85,11 +83,9 @@ func (c *Context) Save(path string) error {
 	if err = replaceFile(resolve(path), c.encode()); err == nil {
 		return nil
 	}
-	if cause := errors.Unwrap(err); cause != nil {
-		err = cause // without the name of the temporary file, which differs from try to try
-	}
+	cause := cmp.Or(errors.Unwrap(err), err) // without the name of the temporary file, which differs from try to try
 	return fmt.Errorf("saving API context: %s: %w: its folder must exist, be writable and have space, and the file must "+
-		"not be a mount of its own", path, err)
+		"not be a mount of its own", path, cause)
 }
 
 // replaceFile is not renameio.WriteFile, which would keep the mode of the earlier file.
@@ -119,10 +115,8 @@ func replaceFile(path string, text []byte) error {
 
 // resolve follows symbolic links, so that a replaced file does not replace a link to it.
 func resolve(path string) string {
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		return resolved
-	}
-	return path
+	resolved, _ := filepath.EvalSymlinks(path)
+	return cmp.Or(resolved, path)
 }
 
 // lockRetry is the interval at which a lock is tried that another process holds.
