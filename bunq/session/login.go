@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,7 @@ func (r *runner) load() error {
 		}
 	}
 	key, err := r.config.APIKey()
-	if r.apiKey = key; key == "" {
-		r.apiKey = r.context.APIKey
-	}
+	r.apiKey = cmp.Or(key, r.context.APIKey)
 	return err
 }
 
@@ -91,11 +90,6 @@ func (r *runner) install(ctx context.Context) error {
 	})
 }
 
-func (r *runner) installation() bunq.Credentials {
-	i := r.context.Installation
-	return bunq.Credentials{Token: i.Token, PrivateKey: i.PrivateKey, ServerKey: i.ServerKey}
-}
-
 // openSession opens a session in place of one that ends. That it is requested is written ahead, so that bunq's limit
 // holds across restarts.
 func (r *runner) openSession(ctx context.Context) error {
@@ -107,7 +101,7 @@ func (r *runner) openSession(ctx context.Context) error {
 	}
 	before := r.context.LoginRequested
 	r.keep(func(c *apicontext.Context) { c.LoginRequested = time.Now() })
-	opened, err := r.client.CreateSession(ctx, r.installation(), r.apiKey)
+	opened, err := r.client.CreateSession(ctx, r.credentials(r.context.Installation.Token), r.apiKey)
 	if bunq.NotSent(err) {
 		r.keep(func(c *apicontext.Context) { c.LoginRequested = before })
 	}
@@ -124,17 +118,15 @@ func (r *runner) openSession(ctx context.Context) error {
 	return nil
 }
 
-// verifySession tries a session that replaces a rejected one, before others use it.
+// verifySession tries a session before others use it, once bunq has rejected an earlier one.
 func (r *runner) verifySession(ctx context.Context) error {
-	if !r.verify {
+	if r.closed == "" {
 		return nil
 	}
 	token := r.context.Session.Token
-	err := r.tryRead(ctx, token)
-	if bunq.Rejected(err) {
+	if err := r.tryRead(ctx, token); bunq.Rejected(err) {
 		r.closed = token
-		return fmt.Errorf("%w: %w", errUnread, err)
+		return fmt.Errorf("%w: bunq opens a session, but rejects it for reads: %w", bunq.ReasonCredentials, err)
 	}
-	r.verify = err != nil
 	return nil
 }

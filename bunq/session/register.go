@@ -36,7 +36,7 @@ func (r *runner) register(ctx context.Context) error {
 	if err := r.save(func(c *apicontext.Context) { c.Requested = r.config.Description }); err != nil {
 		return err
 	}
-	id, err := r.client.CreateDeviceServer(ctx, r.installation(), bunq.Registration{
+	id, err := r.client.CreateDeviceServer(ctx, r.credentials(r.context.Installation.Token), bunq.Registration{
 		Description: r.config.Description, APIKey: r.apiKey, PermittedIPs: r.config.PermittedIPs,
 	})
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *runner) adopt(ctx context.Context) error {
 // find looks for the device server of this installation: the oldest one with the requested description since the
 // installation was made, by bunq's clock. The id is 0 if device servers were made since then, but none so described.
 func (r *runner) find(ctx context.Context, token string) (there bool, id int64, err error) {
-	for page, err := range r.client.DeviceServers(ctx, r.reader(token)) {
+	for page, err := range r.client.DeviceServers(ctx, r.credentials(token)) {
 		if err != nil {
 			return false, 0, err
 		}

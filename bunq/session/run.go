@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log"
@@ -24,8 +25,7 @@ type runner struct {
 	unsaved  error // why the context file is behind context; nil if it is not
 	unusable error // why the context file cannot be read; nil if it can
 
-	closed       string    // token of the last session that bunq rejected
-	verify       bool      // the next session must be good for a read before others use it
+	closed       string    // token of the last session that bunq rejected in a read; "": it has rejected none
 	unread       bool      // bunq rejected the token of the installation for reads
 	missingSince time.Time // when the device server of an unconfirmed registration was first not found
 	failures     int       // rejected logins in a row
@@ -94,14 +94,15 @@ func (r *runner) useInstallation(ctx context.Context) error {
 
 // tryRead reads the first page of the list.
 func (r *runner) tryRead(ctx context.Context, token string) error {
-	for _, err := range r.client.DeviceServers(ctx, r.reader(token)) {
+	for _, err := range r.client.DeviceServers(ctx, r.credentials(token)) {
 		return err
 	}
 	return nil
 }
 
-func (r *runner) reader(token string) bunq.Credentials {
-	return bunq.Credentials{Token: token, ServerKey: r.context.Installation.ServerKey}
+func (r *runner) credentials(token string) bunq.Credentials {
+	i := r.context.Installation
+	return bunq.Credentials{Token: token, PrivateKey: i.PrivateKey, ServerKey: i.ServerKey}
 }
 
 // lastKnown returns the login state from before a login that has not ended, or was not sent.
@@ -119,10 +120,11 @@ func (r *runner) publish(login LoginState, err error) {
 		FileErr: cmp.Or(r.unsaved, r.unusable), replaced: make(chan struct{}),
 	}
 	if r.isOpen(0) {
-		next.session, next.Expiry = r.reader(r.context.Session.Token), r.context.Session.Expiry
+		next.Expiry = r.context.Session.Expiry
+		next.credentials = append(next.credentials, r.credentials(r.context.Session.Token))
 	}
 	if r.context.Registered && !r.unread {
-		next.installation = r.reader(r.context.Installation.Token)
+		next.credentials = append(next.credentials, r.credentials(r.context.Installation.Token))
 	}
 	before := r.state.Swap(next)
 	close(before.replaced)
@@ -164,7 +166,7 @@ func (r *runner) diagnose(ctx context.Context, err error) (LoginState, error) {
 		return NoKey, nil
 	case state == RateLimited && bunq.NotSent(err) && r.State().Err != nil:
 		return r.lastKnown()
-	case state != CredentialsRefused && !errors.Is(err, errUnread):
+	case state != CredentialsRefused:
 		return state, err
 	case r.context.Registered && r.ownNotActive(ctx):
 		return DeviceNotActive, err
@@ -179,19 +181,14 @@ func (r *runner) diagnose(ctx context.Context, err error) (LoginState, error) {
 // own device server is not ACTIVE. Where its id is unknown, all device servers that may be its own must say so.
 func (r *runner) ownNotActive(ctx context.Context) bool {
 	id := r.context.DeviceServerID
-	for page, err := range r.client.DeviceServers(ctx, r.reader(r.context.Installation.Token)) {
+	for page, err := range r.client.DeviceServers(ctx, r.credentials(r.context.Installation.Token)) {
 		if err != nil {
 			return !bunq.Rejected(err) && r.State().Login == DeviceNotActive // nothing is known to have changed
 		}
-		shown := false
-		for _, d := range page.DeviceServers {
-			own := id == 0 || d.ID == id
-			if shown = shown || own; own && d.Status == bunq.StatusActive {
-				return false
-			}
-		}
-		if shown || page.Last {
-			return true
+		own := slices.DeleteFunc(page.DeviceServers, func(d bunq.DeviceServer) bool { return id != 0 && d.ID != id })
+		active := slices.ContainsFunc(own, func(d bunq.DeviceServer) bool { return d.Status == bunq.StatusActive })
+		if len(own) > 0 || page.Last {
+			return !active
 		}
 	}
 	return false
@@ -220,14 +217,14 @@ var backoff = []time.Duration{
 
 // pause returns how long to wait after a login.
 func (r *runner) pause(err error) time.Duration {
-	var e *bunq.Error
+	e, ok := errors.AsType[*bunq.Error](err)
 	switch state := classify(err); {
 	case err == nil:
 		r.failures = 0
 		return time.Until(r.context.Session.Expiry) - renewBefore
 	case state == NoKey:
 		return pollInterval
-	case !errors.As(err, &e):
+	case !ok:
 		return localRetry
 	case e.RetryAfter > 0:
 		return e.RetryAfter
@@ -241,7 +238,6 @@ func (r *runner) pause(err error) time.Duration {
 // wait returns when the next login is due: before the session ends, after a pause, or earlier if there is a reason.
 func (r *runner) wait(ctx context.Context, err error) {
 	for next := time.Now().Add(r.pause(err)); time.Now().Before(next); {
-		timer := time.NewTimer(min(time.Until(next), pollInterval))
 		select {
 		case <-ctx.Done():
 			return
@@ -249,7 +245,7 @@ func (r *runner) wait(ctx context.Context, err error) {
 			if token == "" || r.reject(token) {
 				return
 			}
-		case <-timer.C:
+		case <-time.After(min(time.Until(next), pollInterval)):
 			if r.poll() {
 				return
 			}
@@ -274,17 +270,14 @@ func (r *runner) poll() bool {
 
 // reject notes that bunq rejected a token in a read, and reports whether a login is due.
 func (r *runner) reject(token string) bool {
-	switch token {
-	case r.context.Session.Token:
-		if r.closed != token {
-			r.closed, r.verify = token, true
-			return true
-		}
-	case r.context.Installation.Token:
-		if r.unread = true; r.apiKey == "" {
-			return true
-		}
-		r.publish(r.State().Login, r.State().Err)
+	switch {
+	case token == r.context.Session.Token && token != r.closed:
+		r.closed = token
+		return true
+	case token == r.context.Installation.Token:
+		r.unread = true
+		r.publish(r.lastKnown())
+		return r.apiKey == ""
 	}
 	return false
 }

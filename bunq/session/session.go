@@ -47,7 +47,7 @@ func New(config Config, client *bunq.Client, logger log.Logger) *Session {
 		config.NewKey = func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bunq.KeyBits) }
 	}
 	s := &Session{config: config, client: client, logger: logger, wake: make(chan string, 1)}
-	s.state.Store(&State{Login: Unknown, pending: true, replaced: make(chan struct{})})
+	s.state.Store(&State{Login: Unknown, replaced: make(chan struct{})})
 	return s
 }
 
@@ -71,28 +71,25 @@ func (s *Session) Credentials(ctx context.Context) (bunq.Credentials, error) { r
 // Rejected reports that bunq rejected credentials in a read, and returns others. It waits for them until ctx ends.
 func (s *Session) Rejected(ctx context.Context, credentials bunq.Credentials) (bunq.Credentials, error) {
 	s.notify(credentials.Token)
-	state := s.state.Load()
-	if credentials.Token == state.session.Token && state.installation.Token != "" {
-		return state.installation, nil
-	}
 	return s.await(ctx, credentials.Token)
 }
 
-// await returns the credentials of the first state that has others than the rejected token.
-func (s *Session) await(ctx context.Context, rejected string) (bunq.Credentials, error) {
+// await returns the best credentials of the first state that has others than the rejected token.
+func (s *Session) await(ctx context.Context, rejected string) (none bunq.Credentials, err error) {
 	for {
 		state := s.state.Load()
-		credentials := state.credentials()
-		switch {
-		case credentials.Token != "" && credentials.Token != rejected:
-			return credentials, nil
-		case credentials.Token == "" && !state.pending:
-			return credentials, fmt.Errorf("%w: %w", ErrNoCredentials, state.Err)
+		for _, credentials := range state.credentials {
+			if credentials.Token != rejected {
+				return credentials, nil
+			}
+		}
+		if state.credentials == nil && state.Err != nil {
+			return none, fmt.Errorf("%w: %w", ErrNoCredentials, state.Err)
 		}
 		select {
 		case <-state.replaced:
 		case <-ctx.Done():
-			return credentials, fmt.Errorf("%w: waiting for a login: %w", ErrNoCredentials, ctx.Err())
+			return none, fmt.Errorf("%w: waiting for a login: %w", ErrNoCredentials, ctx.Err())
 		}
 	}
 }

@@ -35,24 +35,12 @@ type State struct {
 	Renewals       int       // sessions that were opened in place of an earlier one
 	FileErr        error     // why the context file is behind what is in use; nil if it is not
 
-	session      bunq.Credentials // without a token: none
-	installation bunq.Credentials // without a token: none that can read
-	pending      bool             // the first login has not ended
-	replaced     chan struct{}    // closed when another state takes its place
+	credentials []bunq.Credentials // for reads, the best first
+	replaced    chan struct{}      // closed when another state takes its place
 }
 
-// credentials returns the best credentials for a read; without a token there are none.
-func (s *State) credentials() bunq.Credentials {
-	if s.session.Token != "" {
-		return s.session
-	}
-	return s.installation
-}
-
-var (
-	errNoKey  = errors.New("no API key is configured") // which need not be an error
-	errUnread = errors.New("bunq opens a session, but rejects it for reads")
-)
+// errNoKey need not be an error: an installation may read without one.
+var errNoKey = errors.New("no API key is configured")
 
 // classify returns the login state that the outcome of a login stands for, as far as the error alone tells.
 func classify(err error) LoginState {
