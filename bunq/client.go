@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -29,7 +28,6 @@ type Config struct {
 // Client makes calls to the bunq API. It is safe for concurrent use.
 type Client struct {
 	config Config
-	host   string
 	served map[*window]time.Time // when this client last got a slot; guarded by the limiter
 }
 
@@ -43,15 +41,9 @@ type Credentials struct {
 // NewClient returns a client. It sends nothing; the calls of one with an invalid base URL fail.
 func NewClient(config Config) *Client {
 	config.BaseURL = strings.TrimSuffix(config.BaseURL, "/")
-	if config.Transport == nil {
-		config.Transport = NewTransport()
-	}
+	config.Transport = cmp.Or(config.Transport, http.RoundTripper(NewTransport()))
 	config.Limiter = cmp.Or(config.Limiter, NewLimiter(MaxReads))
-	c := &Client{config: config, served: map[*window]time.Time{}}
-	if base, err := url.Parse(config.BaseURL); err == nil {
-		c.host = strings.TrimSuffix(strings.ToLower(base.Host), ":443")
-	}
-	return c
+	return &Client{config: config, served: map[*window]time.Time{}}
 }
 
 // NewTransport returns the transport of net/http, environment proxies included, with enough idle connections for many
@@ -123,7 +115,7 @@ func (r *request) clean(text string) string {
 
 // send makes the HTTP request when the rate limit allows it, and decodes a valid answer.
 func (c *Client) send(req *http.Request, r request, call *Call) error {
-	release, err := c.config.Limiter.acquire(req.Context(), c, call) //nolint:bodyclose // it is closed below
+	release, err := c.config.Limiter.acquire(req, c, call) //nolint:bodyclose // it is closed below
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -72,13 +73,13 @@ func (l *Limiter) window(host string, o Operation) *window {
 	return w
 }
 
-// acquire waits until a call may be made, and gives up at once if that is not before the deadline of ctx. A call
-// other than a read does not wait: its caller tries again later. The caller must call release with the outcome of the
-// call.
-func (l *Limiter) acquire(ctx context.Context, c *Client, call *Call) (release releaseFunc, err error) {
+// acquire waits until a request may be sent, and gives up at once if that is not before the deadline of its context.
+// One other than a read does not wait: its caller tries again later. The caller must call release with the outcome.
+func (l *Limiter) acquire(req *http.Request, c *Client, call *Call) (release releaseFunc, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.window(c.host, call.Operation)
+	ctx, host := req.Context(), strings.TrimSuffix(strings.ToLower(req.URL.Host), ":443")
+	w := l.window(host, call.Operation)
 	me := &waiter{c}
 	w.queue = append(w.queue, me)
 	w.update()
@@ -155,13 +156,10 @@ func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Ti
 
 // exceeded returns the error of a call that could be made too late only.
 func (w *window) exceeded(next time.Time) error {
-	err := fmt.Errorf("limit of %s, shared by all accounts, leaves no time for this call", w)
+	err := fmt.Errorf("limit of %d %s in %s, shared by all accounts, leaves no time for this call",
+		len(w.slots), w.name, w.period)
 	if wait := time.Until(w.paused); wait > 0 {
 		err = fmt.Errorf("paused for %s after HTTP status 429", wait.Round(time.Second))
 	}
 	return &Error{Reason: ReasonRateLimited, RetryAfter: max(0, time.Until(next)), Err: err}
-}
-
-func (w *window) String() string {
-	return fmt.Sprintf("%d %s in %d s", len(w.slots), w.name, int(w.period.Seconds()))
 }

@@ -168,9 +168,7 @@ func (c *Context) encode() []byte {
 	if c.Session.User.Kind != "" { // it was opened, not read
 		document[sessionKey] = c.Session.encode()
 	}
-	if c.Session.Token == "" {
-		delete(document, sessionKey)
-	}
+	set(sessionKey, document[sessionKey], c.Session.Token != "")
 	text, _ := json.MarshalIndent(document, "", "    ") // of text, numbers and valid JSON: it cannot fail
 	return append(text, '\n')
 }
