@@ -2,7 +2,6 @@ package apicontext
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -119,23 +117,17 @@ func resolve(path string) string {
 	return cmp.Or(resolved, path)
 }
 
-// lockRetry is the interval at which a lock is tried that another process holds.
-const lockRetry = 50 * time.Millisecond
-
-// ErrLocked reports that another process holds the lock.
-var ErrLocked = errors.New("another process holds the lock")
+// ErrLocked reports that another login holds the lock.
+var ErrLocked = errors.New("in use by another login")
 
 // Lock prevents other processes, and other accounts of this one, from logging in with the context file until unlock.
-// It waits until ctx ends. The SDKs do not know this lock.
-func Lock(ctx context.Context, path string) (unlock func(), err error) {
+// It does not wait. The SDKs do not know this lock.
+func Lock(path string) (unlock func(), err error) {
 	flags := flock.SetFlag(os.O_CREATE | os.O_RDWR | syscall.O_NONBLOCK)
 	lock := flock.New(resolve(path)+".lock", flags, flock.SetPermissions(0o600))
-	locked, err := lock.TryLockContext(ctx, lockRetry)
-	switch {
-	case locked:
-		return func() { _ = lock.Unlock() }, nil
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("locking API context: %s: %w", lock.Path(), ErrLocked)
+	locked, err := lock.TryLock()
+	if !locked {
+		return nil, fmt.Errorf("locking API context: %s: %w", lock.Path(), cmp.Or(errors.Unwrap(err), err, ErrLocked))
 	}
-	return nil, fmt.Errorf("locking API context: %w", err)
+	return func() { _ = lock.Unlock() }, nil
 }

@@ -191,7 +191,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := record(newAPI(bunqtest.Options{}, time.Hour))
 		p := setup(t, api)
-		unlock, err := apicontext.Lock(t.Context(), p.config.ContextFile)
+		unlock, err := apicontext.Lock(p.config.ContextFile)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,15 +14,15 @@ import (
 // load reads the context file and the API key. The file is not read while it is behind what is in use, and what is in
 // use stays if the file is unusable or gone.
 func (r *runner) load() error {
-	if r.unsaved == nil {
+	if !r.behind {
 		there, err := apicontext.Load(r.config.ContextFile, r.config.Environment)
-		if r.unusable = err; err != nil {
+		if r.fileErr = err; err != nil {
 			return err
 		}
 		if there.Exists() || r.context.Installation.Token == "" {
 			r.context = *there
 		} else {
-			r.unusable = fmt.Errorf("%s is missing: a restart would register another device server", r.config.ContextFile)
+			r.fileErr = fmt.Errorf("%s is missing: a restart would register another device server", r.config.ContextFile)
 		}
 	}
 	key, err := r.config.APIKey()
@@ -30,39 +30,35 @@ func (r *runner) load() error {
 	return err
 }
 
-// lockTimeout is how long to wait for another process that logs in with the same context file.
-const lockTimeout = 10 * time.Second
-
 // lock locks the context file. A registered installation can log in where no lock can be made, for example in a
 // folder that is read-only.
-func (r *runner) lock(ctx context.Context) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	unlock, err = apicontext.Lock(ctx, r.config.ContextFile)
-	if err != nil && !errors.Is(err, apicontext.ErrLocked) && r.context.Registered {
+func (r *runner) lock() (unlock func(), err error) {
+	unlock, err = apicontext.Lock(r.config.ContextFile)
+	switch {
+	case err == nil, errors.Is(err, apicontext.ErrLocked):
+		return unlock, err
+	case r.context.Registered:
 		return func() {}, nil
 	}
-	return unlock, err
+	r.fileErr = err
+	return nil, err
 }
 
 // save writes a changed context, and uses it if that succeeds.
 func (r *runner) save(change func(*apicontext.Context)) error {
 	next := r.context
 	change(&next)
-	err := next.Save(r.config.ContextFile)
-	if err == nil {
-		r.context, r.unsaved, r.unusable = next, nil, nil
+	if r.fileErr = next.Save(r.config.ContextFile); r.fileErr == nil {
+		r.context, r.behind = next, false
 	}
-	return err
+	return r.fileErr
 }
 
 // keep uses a changed context, and writes it if possible: what bunq has made must not be made twice.
 func (r *runner) keep(change func(*apicontext.Context)) {
-	if err := r.save(change); errors.Is(err, apicontext.ErrReplaced) {
-		r.unsaved = nil // so that the file is read
-	} else if err != nil {
+	if err := r.save(change); err != nil {
 		change(&r.context)
-		r.unsaved = err
+		r.behind = !errors.Is(err, apicontext.ErrReplaced) // by a file that is read instead
 	}
 }
 

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +21,8 @@ type runner struct {
 	context apicontext.Context
 	apiKey  string
 
-	unsaved  error // why the context file is behind context; nil if it is not
-	unusable error // why the context file cannot be read; nil if it can
+	fileErr error // why the context file is missing, cannot be used or is behind context; nil if it is well
+	behind  bool  // context has what could not be saved yet
 
 	closed       string    // token of the last session that bunq rejected in a read; "": it has rejected none
 	unread       bool      // bunq rejected the token of the installation for reads
@@ -56,7 +55,7 @@ func (r *runner) login(ctx context.Context) error {
 	if r.unread = false; r.context.Registered && !r.isOpen(0) { // so that reads can use the installation meanwhile
 		r.publish(r.lastKnown())
 	}
-	unlock, err := r.lock(ctx)
+	unlock, err := r.lock()
 	if err != nil {
 		return err
 	}
@@ -117,7 +116,7 @@ func (r *runner) lastKnown() (LoginState, error) {
 func (r *runner) publish(login LoginState, err error) {
 	next := &State{
 		Login: login, Err: err, DeviceServerID: r.context.DeviceServerID, Renewals: r.renewals,
-		FileErr: cmp.Or(r.unsaved, r.unusable), replaced: make(chan struct{}),
+		FileErr: r.fileErr, replaced: make(chan struct{}),
 	}
 	if r.isOpen(0) {
 		next.Expiry = r.context.Session.Expiry
@@ -246,7 +245,7 @@ func (r *runner) wait(ctx context.Context, err error) {
 				return
 			}
 		case <-time.After(min(time.Until(next), pollInterval)):
-			if r.poll() {
+			if time.Now().Before(next) && r.poll() {
 				return
 			}
 		}
@@ -257,13 +256,11 @@ func (r *runner) wait(ctx context.Context, err error) {
 // the API key, the installation or the session has changed.
 func (r *runner) poll() bool {
 	key, before := r.apiKey, r.context
-	if r.unsaved != nil {
+	if r.behind {
 		r.keep(func(*apicontext.Context) {})
 	}
 	err := r.load()
-	if bunq.Summary(r.State().FileErr) != bunq.Summary(cmp.Or(r.unsaved, r.unusable)) {
-		r.publish(r.lastKnown())
-	}
+	r.publish(r.lastKnown())
 	return err == nil && (r.apiKey != key || r.context.Installation.Token != before.Installation.Token ||
 		r.context.Session.Token != before.Session.Token)
 }
