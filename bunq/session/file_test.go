@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,7 +43,10 @@ func TestContextFileUnusable(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), p.config.ContextFile) || len(api.all()) != 0 {
 					t.Errorf("error %v, requests %q", err, api.all())
 				}
-				if lines := p.logged("level=error"); len(lines) != 1 {
+				if p.State().FileErr == nil {
+					t.Error("no error of the file")
+				}
+				if lines := p.logged(""); len(lines) != 1 || !strings.Contains(lines[0], "level=error") {
 					t.Errorf("logged %q, want one line", lines)
 				}
 				if err := os.RemoveAll(filepath.Dir(p.config.ContextFile)); err != nil {
@@ -53,6 +57,9 @@ func TestContextFileUnusable(t *testing.T) {
 				}
 				time.Sleep(3 * time.Second)
 				p.expect(t, session.OK) // without a restart
+				if lines := p.logged("up to date again"); len(lines) != 1 || p.State().FileErr != nil {
+					t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
+				}
 			})
 		})
 	}
@@ -122,8 +129,8 @@ func TestSaveFails(t *testing.T) {
 		}
 		p.moveFolder(t)
 		time.Sleep(31 * time.Second)
-		if p.State().FileErr != nil {
-			t.Errorf("not saved: %v", p.State().FileErr)
+		if lines := p.logged("up to date again"); len(lines) != 1 || p.State().FileErr != nil {
+			t.Errorf("logged %q, not saved: %v", lines, p.State().FileErr)
 		}
 		p.stop()
 		logins := len(api.seen(bunq.CreateSessionServer))
@@ -151,16 +158,76 @@ func TestSaveFailsAfterRegistration(t *testing.T) {
 	})
 }
 
-func TestFileRemovedWhileRunning(t *testing.T) {
+// The installation was made, but cannot be saved: nothing is registered.
+func TestSaveFailsAtFirstStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := record(newAPI(bunqtest.Options{}, time.Hour))
+		p := setup(t, api)
+		api.answer(bunq.CreateInstallation, func(w http.ResponseWriter, r *http.Request) {
+			p.moveFolder(t)
+			api.answer(bunq.CreateInstallation, nil)
+			api.Server.ServeHTTP(w, r)
+		})
+		p.start(t)
+		p.expect(t, session.Unknown)
+		if lines := p.logged("level=error"); len(lines) != 1 || p.State().FileErr == nil {
+			t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
+		}
+		p.moveFolder(t)
+		time.Sleep(3 * time.Second)
+		p.expectOne(t, api, 1)
+		if lines := p.logged("up to date again"); len(lines) != 1 || p.State().FileErr != nil {
+			t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
+		}
+	})
+}
+
+// The session stays open, and nothing else happens.
+func TestFileSpoiledWhileRunning(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"missing": func(string) error { return nil },
+		"damaged": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+		"folder":  func(path string) error { return os.Mkdir(path, 0o700) },
+		"other environment": func(path string) error {
+			return os.WriteFile(path, []byte(`{"environment_type":"PRODUCTION"}`), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, newAPI(bunqtest.Options{}, time.Hour))
+				path := p.config.ContextFile
+				text, err := os.ReadFile(path)
+				if err := errors.Join(err, os.Remove(path), spoil(path)); err != nil {
+					t.Fatal(err)
+				}
+				for _, want := range []struct {
+					line    string
+					isError bool
+				}{{"level=error", true}, {"up to date again", false}} {
+					time.Sleep(30 * time.Second) // one interval
+					if synctest.Wait(); (p.State().FileErr != nil) != want.isError {
+						t.Errorf("error of the file: %v", p.State().FileErr)
+					}
+					time.Sleep(5 * time.Minute)
+					if lines := p.logged("API context file"); len(lines) != 1 || !strings.Contains(lines[0], want.line) {
+						t.Errorf("logged %q, want %s once", lines, want.line)
+					}
+					if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, text, 0o600)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				p.expect(t, session.OK)
+			})
+		})
+	}
+}
+
+func TestFileRemovedBeforeRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := record(newAPI(bunqtest.Options{}, time.Hour))
 		p := start(t, api)
 		if err := os.Remove(p.config.ContextFile); err != nil {
 			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		if lines := p.logged("is missing"); len(lines) != 1 || p.State().FileErr == nil {
-			t.Errorf("logged %q, state %+v", lines, p.State())
 		}
 		time.Sleep(2 * time.Hour)
 		p.expectOne(t, api, 1)
