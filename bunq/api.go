@@ -20,16 +20,13 @@ const (
 	Sandbox    Environment = "sandbox"
 )
 
-// BaseURL returns the address of the environment's API, version included, or "" for an unknown environment.
-func (e Environment) BaseURL() string {
-	switch e {
-	case Production:
-		return "https://api.bunq.com/v1"
-	case Sandbox:
-		return "https://public-api.sandbox.bunq.com/v1"
-	}
-	return ""
+var baseURLs = map[Environment]string{
+	Production: "https://api.bunq.com/v1",
+	Sandbox:    "https://public-api.sandbox.bunq.com/v1",
 }
+
+// BaseURL returns the address of the environment's API, version included, or "" for an unknown environment.
+func (e Environment) BaseURL() string { return baseURLs[e] }
 
 // Accepts reports whether an API key looks like one of the environment: those of the sandbox start with sandbox_.
 func (e Environment) Accepts(apiKey string) bool {

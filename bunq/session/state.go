@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -42,23 +43,24 @@ type State struct {
 // errNoKey need not be an error: an installation may read without one.
 var errNoKey = errors.New("no API key is configured")
 
+// failures maps the reasons of failed calls to login states.
+var failures = map[bunq.Reason]LoginState{
+	bunq.ReasonCredentials:  CredentialsRefused,
+	bunq.ReasonUnauthorized: InstallationRefused,
+	bunq.ReasonRateLimited:  RateLimited,
+	bunq.ReasonTimeout:      Unreachable,
+	bunq.ReasonNetwork:      Unreachable,
+	bunq.ReasonMaintenance:  Unreachable,
+	bunq.ReasonServer:       Unreachable,
+}
+
 // classify returns the login state that the outcome of a login stands for, as far as the error alone tells.
 func classify(err error) LoginState {
-	switch bunq.ReasonOf(err) {
-	case bunq.ReasonCredentials:
-		return CredentialsRefused
-	case bunq.ReasonUnauthorized:
-		return InstallationRefused
-	case bunq.ReasonRateLimited:
-		return RateLimited
-	case bunq.ReasonTimeout, bunq.ReasonNetwork, bunq.ReasonMaintenance, bunq.ReasonServer:
-		return Unreachable
-	}
 	switch {
 	case err == nil:
 		return OK
 	case errors.Is(err, errNoKey):
 		return NoKey
 	}
-	return Unknown
+	return cmp.Or(failures[bunq.ReasonOf(err)], Unknown)
 }
