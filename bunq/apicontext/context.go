@@ -32,12 +32,10 @@ type Context struct {
 	document map[string]json.RawMessage // the file as it was read: keys of others are kept; nil without a file
 }
 
-// Installation is made for a key pair, once. Its Token is empty if there is none yet.
+// Installation is made for a key pair, once. Its Token is empty if there is none yet, and Created is zero if unknown.
 type Installation struct {
-	Token      string
+	bunq.Installation
 	PrivateKey *rsa.PrivateKey // nil if the file holds none
-	ServerKey  *rsa.PublicKey
-	Created    time.Time // by bunq's clock; zero if unknown
 
 	read bool // from a file, which stays as it is
 }

@@ -102,10 +102,11 @@ func newContext(t *testing.T) *apicontext.Context {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 	key, serverKey := bunqtest.ClientKey(0), load(t, "testdata/python.conf").Installation.ServerKey
 	user := bunq.User{Kind: "UserPerson", ID: 1, JSON: json.RawMessage(`{"id":1,"session_timeout":3600}`)}
+	installation := bunq.Installation{Token: token, ServerKey: serverKey, Created: at}
 	expiry := at.Add(time.Hour).Truncate(time.Second).Local()
 	return &apicontext.Context{
 		Environment: bunq.Sandbox, APIKey: apiKey, DeviceServerID: 4711, Registered: true, LoginRequested: at.Add(1),
-		Installation: apicontext.Installation{Token: token, PrivateKey: key, ServerKey: serverKey, Created: at},
+		Installation: apicontext.Installation{Installation: installation, PrivateKey: key},
 		Session:      apicontext.Session{Token: session, Expiry: expiry, User: user},
 	}
 }

@@ -80,9 +80,7 @@ func (r *runner) install(ctx context.Context) error {
 		return err
 	}
 	return r.save(func(c *apicontext.Context) {
-		c.Installation = apicontext.Installation{
-			Token: made.Token, PrivateKey: key, ServerKey: made.ServerKey, Created: made.Created,
-		}
+		c.Installation = apicontext.Installation{Installation: made, PrivateKey: key}
 	})
 }
 
