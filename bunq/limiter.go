@@ -112,10 +112,8 @@ func (w *window) update() {
 func (l *Limiter) await(ctx context.Context, changed <-chan struct{}, next time.Time) {
 	l.mu.Unlock()
 	defer l.mu.Lock()
-	timer := time.NewTimer(time.Until(next))
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(time.Until(next)):
 	case <-changed:
 	case <-ctx.Done():
 	}
