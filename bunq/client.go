@@ -70,8 +70,8 @@ type request struct {
 	Operation
 	path        string // below the base URL, query included
 	credentials Credentials
-	body        map[string]any // nil: no body
-	secret      string         // in the body; "": none
+	body        any    // nil: no body
+	secret      string // in the body; "": none
 	decode      func(body []byte) error
 }
 

@@ -18,7 +18,7 @@ type Installation struct {
 
 // CreateInstallation makes an installation for a public key. The answer cannot be verified: the key comes with it.
 func (c *Client) CreateInstallation(ctx context.Context, key *rsa.PublicKey) (made Installation, err error) {
-	body := map[string]any{"client_public_key": EncodePublicKey(key)}
+	body := map[string]string{"client_public_key": EncodePublicKey(key)}
 	err = c.post(ctx, request{Operation: CreateInstallation, body: body}, func(answer *handshake) (err error) {
 		if made.Token, made.Created, err = answer.token(); err == nil {
 			made.ServerKey, err = ParsePublicKey(answer.ServerPublicKey.Key)
@@ -30,19 +30,15 @@ func (c *Client) CreateInstallation(ctx context.Context, key *rsa.PublicKey) (ma
 
 // Registration describes a device server to register.
 type Registration struct {
-	Description  string
-	APIKey       string
-	PermittedIPs []string // "*" is any address; none: the caller's address
+	Description  string   `json:"description"`
+	APIKey       string   `json:"secret"`
+	PermittedIPs []string `json:"permitted_ips,omitempty"` // "*" is any address; none: the caller's address
 }
 
 // CreateDeviceServer registers a device server for the installation of the credentials, and returns its id. bunq
 // keeps each one for ever.
 func (c *Client) CreateDeviceServer(ctx context.Context, with Credentials, r Registration) (id int64, err error) {
-	body := map[string]any{"description": r.Description, "secret": r.APIKey}
-	if len(r.PermittedIPs) > 0 {
-		body["permitted_ips"] = r.PermittedIPs
-	}
-	call := request{Operation: CreateDeviceServer, credentials: with, body: body, secret: r.APIKey}
+	call := request{Operation: CreateDeviceServer, credentials: with, body: r, secret: r.APIKey}
 	err = c.post(ctx, call, func(answer *handshake) error {
 		if id = answer.ID.ID; id < 1 {
 			return errors.New("answer has no id")
@@ -68,7 +64,7 @@ type User struct {
 
 // CreateSession opens a session for the installation of the credentials. bunq allows one in 30 s for each address.
 func (c *Client) CreateSession(ctx context.Context, with Credentials, apiKey string) (opened Session, err error) {
-	body := map[string]any{"secret": apiKey}
+	body := map[string]string{"secret": apiKey}
 	call := request{Operation: CreateSessionServer, credentials: with, body: body, secret: apiKey}
 	err = c.post(ctx, call, func(answer *handshake) (err error) {
 		if opened.Token, _, err = answer.token(); err == nil {
