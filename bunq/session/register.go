@@ -45,6 +45,7 @@ func (r *runner) register(ctx context.Context) error {
 		}
 		return err
 	}
+	r.registrations++
 	r.registered(id)
 	_ = level.Warn(r.logger).Log("msg", "Registered a device server", "id", id, "description", r.config.Description)
 	return nil

@@ -129,6 +129,9 @@ func TestRegistrationRequestLost(t *testing.T) {
 		p.expect(t, session.Unreachable)
 		time.Sleep(35 * time.Second)
 		p.expectOne(t, api, 2)
+		if n := p.State().Registrations; n != 1 {
+			t.Errorf("%d registrations are counted, want 1: the first one failed", n)
+		}
 	})
 }
 

@@ -28,7 +28,8 @@ type runner struct {
 	unread       bool      // bunq rejected the token of the installation for reads
 	missingSince time.Time // when the device server of an unconfirmed registration was first not found
 	failures     int       // rejected logins in a row
-	renewals     int
+
+	renewals, registrations int
 }
 
 // Run keeps the account logged in until ctx ends. It is called once.
@@ -115,8 +116,8 @@ func (r *runner) lastKnown() (LoginState, error) {
 // publish makes the runner's state visible to others, and logs what has changed.
 func (r *runner) publish(login LoginState, err error) {
 	next := &State{
-		Login: login, Err: err, DeviceServerID: r.context.DeviceServerID, Renewals: r.renewals,
-		FileErr: r.fileErr, replaced: make(chan struct{}),
+		Login: login, Err: err, DeviceServerID: r.context.DeviceServerID, FileErr: r.fileErr,
+		Renewals: r.renewals, Registrations: r.registrations, replaced: make(chan struct{}),
 	}
 	if r.isOpen(0) {
 		next.Expiry = r.context.Session.Expiry

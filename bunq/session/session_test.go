@@ -22,7 +22,8 @@ func TestFirstStart(t *testing.T) {
 		p.expect(t, session.OK)
 		state := p.State()
 		own, registrations := api.DeviceServers()[0].ID, api.seen(bunq.CreateDeviceServer)
-		if state.DeviceServerID != own || len(registrations) != 1 || state.Renewals != 0 {
+		if state.DeviceServerID != own || len(registrations) != 1 || state.Renewals != 0 ||
+			state.Registrations != 1 {
 			t.Errorf("state is %+v, own device server %d", state, own)
 		}
 		if got := time.Until(state.Expiry); got != time.Hour {
@@ -51,7 +52,8 @@ func TestRestartUsesSavedSession(t *testing.T) {
 		requests := len(api.all())
 		second := first.next(t, api).start(t)
 		second.expect(t, session.OK)
-		if len(api.all()) != requests || second.State().DeviceServerID != first.State().DeviceServerID {
+		if len(api.all()) != requests || second.State().DeviceServerID != first.State().DeviceServerID ||
+			second.State().Registrations != 0 {
 			t.Errorf("requests after the restart: %q, state %+v", api.all()[requests:], second.State())
 		}
 	})

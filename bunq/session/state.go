@@ -34,7 +34,8 @@ type State struct {
 	DeviceServerID int64     // of the exporter's own device server; 0 if unknown
 	Expiry         time.Time // of the session; zero without one
 	Renewals       int       // sessions that were opened in place of an earlier one
-	FileErr        error     // why the context file is behind what is in use; nil if it is not
+	Registrations  int       // device servers that this process registered
+	FileErr        error     // why the context file is missing, unusable or behind what is in use; nil if it is well
 
 	credentials []bunq.Credentials // for reads, the best first
 	replaced    chan struct{}      // closed when another state takes its place
@@ -43,8 +44,8 @@ type State struct {
 // errNoKey need not be an error: an installation may read without one.
 var errNoKey = errors.New("no API key is configured")
 
-// failures maps the reasons of failed calls to login states.
-var failures = map[bunq.Reason]LoginState{
+// states maps the reasons of failed calls to login states.
+var states = map[bunq.Reason]LoginState{
 	bunq.ReasonCredentials:  CredentialsRefused,
 	bunq.ReasonUnauthorized: InstallationRefused,
 	bunq.ReasonRateLimited:  RateLimited,
@@ -62,5 +63,5 @@ func classify(err error) LoginState {
 	case errors.Is(err, errNoKey):
 		return NoKey
 	}
-	return cmp.Or(failures[bunq.ReasonOf(err)], Unknown)
+	return cmp.Or(states[bunq.ReasonOf(err)], Unknown)
 }
