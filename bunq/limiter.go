@@ -154,7 +154,7 @@ func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Ti
 
 // exceeded returns the error of a call that could be made too late only.
 func (w *window) exceeded(next time.Time) error {
-	err := fmt.Errorf("limit of %d %s in %s, shared by all accounts, leaves no time for this call",
+	err := fmt.Errorf("the limit of %d %s in %s, shared by all accounts, leaves no time for this call",
 		len(w.slots), w.name, w.period)
 	if wait := time.Until(w.paused); wait > 0 {
 		err = fmt.Errorf("paused for %s after HTTP status 429", wait.Round(time.Second))

@@ -20,7 +20,7 @@ import (
 const maxFile = 4 << 20
 
 // ErrReplaced reports that the file holds another installation than the context to save.
-var ErrReplaced = errors.New("replaced by another program")
+var ErrReplaced = errors.New("holds another installation")
 
 // ReadFile reads a regular file of at most limit bytes. It does not wait, as opening a named pipe would.
 func ReadFile(path string, limit int64) ([]byte, error) {

@@ -283,6 +283,9 @@ func TestNeitherKeyNorInstallation(t *testing.T) {
 		if err := p.read(t); err == nil || len(api.all()) != 0 {
 			t.Errorf("error %v, requests %q", err, api.all())
 		}
+		if lines := p.logged("level=error"); len(lines) != 1 {
+			t.Errorf("logged %q, want one line", lines)
+		}
 	})
 }
 

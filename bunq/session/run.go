@@ -136,7 +136,7 @@ func (r *runner) log(before, now *State) {
 	pending, other := now.Login == Unknown && now.Err == nil, bunq.Summary(before.Err) != bunq.Summary(now.Err)
 	if !pending && (before.Login != now.Login || now.Login == Unknown && other) {
 		logger := level.Error(r.logger)
-		if now.Login == OK || now.Login == NoKey || bunq.NotSent(now.Err) && now.Login == RateLimited {
+		if now.Err == nil || now.Login == RateLimited && bunq.NotSent(now.Err) {
 			logger = level.Info(r.logger)
 		}
 		if now.Err != nil {
