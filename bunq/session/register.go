@@ -46,14 +46,14 @@ func (r *runner) register(ctx context.Context) error {
 		return err
 	}
 	r.registrations++
-	r.registered(id)
-	_ = level.Warn(r.logger).Log("msg", "Registered a device server", "id", id, "description", r.config.Description)
+	r.registered("Registered a device server", id, r.context.Requested)
 	return nil
 }
 
-// registered uses and saves the id of the device server, 0 if it is unknown.
-func (r *runner) registered(id int64) {
+// registered uses, saves and logs the id of the device server, 0 if it is unknown.
+func (r *runner) registered(event string, id int64, description string) {
 	r.keep(func(c *apicontext.Context) { c.Registered, c.DeviceServerID, c.Requested = true, id, "" })
+	_ = level.Warn(r.logger).Log("msg", event, "id", id, "description", description)
 }
 
 // nothingMade reports whether a failed registration has certainly made nothing: bunq rejected it, or it was not sent.
@@ -78,8 +78,7 @@ func (r *runner) adopt(ctx context.Context) error {
 	}
 	switch {
 	case err == nil:
-		r.registered(id)
-		_ = level.Warn(r.logger).Log("msg", "Found the device server of an earlier registration", "id", id)
+		r.registered("Found the device server of an earlier registration", id, r.context.Requested)
 		return nil
 	case !bunq.Rejected(err):
 		return err
