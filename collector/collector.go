@@ -41,6 +41,10 @@ var (
 	loginStateDesc = newDesc("bunq_login_state", "Whether the login is in the given state (1) or not (0).", "state")
 	expiryDesc     = newDesc("bunq_session_expiry_timestamp_seconds", "Unix time of the end of the exporter's session.")
 	renewalsDesc   = newDesc("bunq_session_renewals_total", "Number of sessions opened in place of an earlier one.")
+
+	registrationsDesc = newDesc("bunq_registrations_total", "Number of device servers that the exporter registered.")
+	contextFileDesc   = newDesc("bunq_context_file_error",
+		"Whether the context file is missing, cannot be used or is behind what is in use.")
 )
 
 // scrape collects accounts within one context.
@@ -139,8 +143,10 @@ func collectLogin(ch chan<- prometheus.Metric, account *dto.LabelPair, login ses
 		send(ch, loginStateDesc, number(state == login.Login), account, label("state", state.Name))
 	}
 	sendTime(ch, expiryDesc, login.Expiry, account)
-	ch <- prometheus.MustNewConstMetric(
-		renewalsDesc, prometheus.CounterValue, float64(login.Renewals), account.GetValue())
+	send(ch, contextFileDesc, number(login.FileErr != nil), account)
+	for desc, n := range map[*prometheus.Desc]int{renewalsDesc: login.Renewals, registrationsDesc: login.Registrations} {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), account.GetValue())
+	}
 }
 
 // sendTime sends a time to the microsecond: bunq's resolution, and as exact as a float64 can be. A zero time is

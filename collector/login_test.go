@@ -2,6 +2,8 @@ package collector_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -92,5 +94,27 @@ func TestEveryReadRejected(t *testing.T) {
 			time.Sleep(interval)
 		}
 		api.expectLogins(t)
+	})
+}
+
+func TestContextFileMissing(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, _ *fakeAPI, a *account) {
+		m := scrape(t, timeout, a)
+		m.expect(t, 1, "bunq_registrations_total", "company")
+		m.expect(t, 0, "bunq_context_file_error", "company")
+		path := filepath.Join(a.folder, "bunq.conf")
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		a.logged()
+		scrape(t, timeout, a).expect(t, 1, "bunq_context_file_error", "company")
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		m = scrape(t, timeout, a)
+		m.expect(t, 0, "bunq_context_file_error", "company")
+		m.expect(t, 1, "bunq_registrations_total", "company")
 	})
 }
