@@ -105,8 +105,21 @@ func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result
 			label("status", string(d.Status)))
 		sendTime(ch, unexpectedCreatedDesc, d.Created, account, id)
 	}
-	for status, count := range r.Counts() {
-		send(ch, countDesc, float64(count), account, label("status", string(status)))
+	if r.Complete {
+		collectCounts(ch, account, r.DeviceServers)
+	}
+}
+
+func collectCounts(ch chan<- prometheus.Metric, account *dto.LabelPair, devices map[int64]bunq.DeviceServer) {
+	counts := map[bunq.Status]int{}
+	for _, status := range documented {
+		counts[status] = 0
+	}
+	for _, d := range devices {
+		counts[d.Status]++
+	}
+	for status, n := range counts {
+		send(ch, countDesc, float64(n), account, label("status", string(status)))
 	}
 }
 

@@ -83,30 +83,24 @@ func (e *events) logDeviceServer(d bunq.DeviceServer, unexpected bool) {
 		"ip", d.IP, "created", d.Created)
 }
 
-// logMissing logs which device servers are not on the account.
+// logMissing logs which device servers are not on the account, or no longer.
 func (e *events) logMissing(r Result) {
+	warn := func(id int64, before sighting) {
+		_ = level.Warn(e.logger).Log("msg", "Device server is not on the account", "id", id, "before", before.status)
+	}
 	for _, id := range r.Watched {
-		before, logged := e.logged[id]
-		if before.read == e.reads || !r.NotFound(id) {
-			continue
+		if before, logged := e.logged[id]; r.NotFound(id) {
+			if !logged || before.status != "" {
+				warn(id, before)
+			}
+			e.logged[id] = sighting{read: e.reads}
 		}
-		if !logged {
-			_ = level.Warn(e.logger).Log("msg", "Device server not found on the account", "id", id)
-		}
-		e.logGone(id, before)
-		e.logged[id] = sighting{read: e.reads}
 	}
 	maps.DeleteFunc(e.logged, func(id int64, before sighting) bool {
 		gone := before.read < e.reads && !r.OwnOnly && r.NotFound(id)
-		if gone {
-			e.logGone(id, before)
+		if gone && before.status != "" {
+			warn(id, before)
 		}
 		return gone
 	})
-}
-
-func (e *events) logGone(id int64, before sighting) {
-	if before.status != "" {
-		_ = level.Warn(e.logger).Log("msg", "Device server is no longer on the account", "id", id, "before", before.status)
-	}
 }

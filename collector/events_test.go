@@ -31,7 +31,7 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 				{"level=info", `msg="Found `, "id=11", "status=ACTIVE", `description="a \"quoted\" server"`},
 				{"level=info", `msg="Found `, "id=1003", "status=ACTIVE"},
 				{"level=warn", `msg="Unexpected `, "id=13", "ip=192.0.2.7", "created=2015-06-13T"},
-				{"level=warn", "not found", "id=99"},
+				{"level=warn", "not on the account", "id=99"},
 			}},
 			{"blocked", func() { api.SetStatus(11, bunq.StatusBlocked) },
 				[][]string{{"level=warn", `msg="Status of `, "id=11", "before=ACTIVE", "status=BLOCKED"}}},
@@ -48,8 +48,8 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 				[][]string{{"level=info", `msg="Status of `, "id=11", "status=ACTIVE"}}},
 			{"gone", func() { api.set(0, on("count=200", api.respond(http.StatusOK, list(0, object(11), object(14))))) },
 				[][]string{
-					{"level=warn", "no longer", "id=13", "before=ACTIVE"}, {"level=warn", "no longer", "id=99", "before=ACTIVE"},
-					{"level=warn", "no longer", "id=1003"},
+					{"level=warn", "not on the account", "id=13", "before=ACTIVE"}, {"level=warn", "not on the account", "id=99", "before=ACTIVE"},
+					{"level=warn", "not on the account", "id=1003"},
 				}},
 			{"all", func() {
 				api.set(0, nil)

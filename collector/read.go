@@ -33,7 +33,10 @@ func (a *Account) scrape(ctx context.Context) Result {
 			}
 		case <-ctx.Done():
 			if ctx.Err() == context.DeadlineExceeded && !r.deadline.After(deadline) { //nolint:errorlint // never wrapped
-				r.settle()
+				select { // so that this scrape counts the call that the end of the read interrupts
+				case <-r.done:
+				case <-time.After(100 * time.Millisecond):
+				}
 			}
 			result := *r.published.Load()
 			if !result.ended {
@@ -41,14 +44,6 @@ func (a *Account) scrape(ctx context.Context) Result {
 			}
 			return result
 		}
-	}
-}
-
-// settle waits for the end of a read whose time is over, so that this scrape counts the call that it ends.
-func (r *read) settle() {
-	select {
-	case <-r.done:
-	case <-time.After(100 * time.Millisecond):
 	}
 }
 

@@ -54,21 +54,6 @@ func (r *Result) unread() []int64 {
 	})
 }
 
-// Counts returns the number of device servers on the account by status, or nil if the list was not read to its end.
-func (r Result) Counts() map[bunq.Status]int {
-	if !r.Complete {
-		return nil
-	}
-	counts := make(map[bunq.Status]int)
-	for _, status := range documented {
-		counts[status] = 0
-	}
-	for _, d := range r.DeviceServers {
-		counts[d.Status]++
-	}
-	return counts
-}
-
 var errNotListed = fmt.Errorf("bunq lists no device server with this id: %w", bunq.ReasonNotFound)
 
 // Missing returns why a device server was not read.

@@ -33,7 +33,7 @@ func serveUnlimited(configFile string) {
 		log.Fatal(err)
 	}
 	c, limiter, logger := loaded.Accounts[0], bunq.NewLimiter(2000), gokitlog.NewNopLogger()
-	account := collector.NewAccount(c.Name, collector.Selection{IDs: c.DeviceServers},
+	account := collector.NewAccount(c.Name, collector.Selection(c.DeviceServers),
 		bunq.Config{BaseURL: c.BaseURL, UserAgent: "bunq_exporter/test", Limiter: limiter},
 		session.Config{
 			Environment: c.Environment, APIKey: c.APIKey, ContextFile: c.ContextFile, Description: c.Description,
@@ -41,7 +41,8 @@ func serveUnlimited(configFile string) {
 	go account.Run(context.Background())
 	handler, err := web.New(web.Options{
 		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{account}} },
-		Exporter:      prometheus.NewRegistry(), TelemetryPath: "/metrics", Logger: logger,
+		Exporter:      prometheus.NewRegistry(), Requests: prometheus.NewRegistry(),
+		TelemetryPath: "/metrics", Logger: logger,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -163,7 +163,7 @@ func TestReasonsInBrowser(t *testing.T) {
 		"too many requests": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
 			a.Answer(w, r, http.StatusTooManyRequests, nil)
 		}, "GET device-server: rate_limited, HTTP status 429"},
-		"missing key file": {"", nil, "no credentials to read with: account company: reading API key: open "},
+		"missing key file": {"", nil, "no credentials to read with: reading API key: open "},
 		"wrong key":        {"sandbox_wrong", nil, "POST device-server: credentials, HTTP status 400"},
 	} {
 		t.Run(name, func(t *testing.T) {

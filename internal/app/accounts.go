@@ -77,7 +77,7 @@ func (a *accounts) reload(ctx context.Context) error {
 	for _, c := range loaded.Accounts {
 		account, ok := before[c.Name]
 		if ok && sameLogin(c, account.config) {
-			account.Reload(selection(c))
+			account.Reload(collector.Selection(c.DeviceServers))
 			delete(before, c.Name)
 		} else {
 			account = a.start(ctx, c)
@@ -110,17 +110,13 @@ func (a *accounts) reloadAndLog(ctx context.Context) error {
 
 // sameLogin reports whether two configurations differ in nothing but the device servers.
 func sameLogin(a, b config.Account) bool {
-	a.DeviceServers, a.AllDeviceServers, a.KnownDeviceServers = b.DeviceServers, b.AllDeviceServers, b.KnownDeviceServers
+	a.DeviceServers = b.DeviceServers
 	return reflect.DeepEqual(a, b)
-}
-
-func selection(c config.Account) collector.Selection {
-	return collector.Selection{IDs: c.DeviceServers, All: c.AllDeviceServers, Known: c.KnownDeviceServers}
 }
 
 // start returns a new account that is kept logged in.
 func (a *accounts) start(ctx context.Context, c config.Account) running {
-	account := collector.NewAccount(c.Name, selection(c), bunq.Config{
+	account := collector.NewAccount(c.Name, collector.Selection(c.DeviceServers), bunq.Config{
 		BaseURL: cmp.Or(c.BaseURL, c.Environment.BaseURL()), UserAgent: "bunq_exporter/" + version.Version,
 		Transport: a.transport, Limiter: a.limiter,
 	}, session.Config{

@@ -72,7 +72,9 @@ func newHandler(ctx context.Context, o options, accounts *accounts, logger log.L
 ) (*web.Handler, error) {
 	exporter := prometheus.NewRegistry()
 	exporter.MustRegister(versioncollector.NewCollector("bunq_exporter"), accounts.reloadOK, accounts.reloadAt)
+	requests := prometheus.NewRegistry() // which is not exposed
 	if !o.disableExporterMetrics {
+		requests = exporter
 		exporter.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	var reload func() error
@@ -80,7 +82,7 @@ func newHandler(ctx context.Context, o options, accounts *accounts, logger log.L
 		reload = func() error { return accounts.reloadAndLog(ctx) }
 	}
 	return web.New(web.Options{
-		Configuration: accounts.configuration, Exporter: exporter, Instrument: !o.disableExporterMetrics, Reload: reload,
+		Configuration: accounts.configuration, Exporter: exporter, Requests: requests, Reload: reload,
 		TelemetryPath: o.telemetryPath, TimeoutOffset: o.timeoutOffset, Version: version.Version,
 		Logger: logger, ErrorLog: slog.NewLogLogger(toolkitLogger.Handler(), slog.LevelError),
 	})

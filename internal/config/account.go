@@ -19,22 +19,27 @@ type Account struct {
 	BaseURL     string // of the API, including the version; "" to use the environment's
 
 	APIKeyFile   string // "" if there is none
-	APIKeyInline Secret // "" if there is none; at most one of the two is set
+	APIKeyInline string // "" if there is none; at most one of the two is set
 
 	ContextFile  string   // path of the API context, which need not exist
 	Description  string   // of the device server to register when there is no API context
 	PermittedIPs []string // of that device server: IP addresses, or * for any; empty to permit the caller's
 
-	DeviceServers      []int64 // ids to watch, without duplicates; none if all are watched
-	AllDeviceServers   bool    // watch every one on the account
-	KnownDeviceServers []int64 // ids neither to watch nor to report as unexpected
+	DeviceServers DeviceServers
+}
+
+// DeviceServers says which device servers to watch. No id occurs twice.
+type DeviceServers struct {
+	IDs   []int64 // to watch; at least one unless all are watched
+	All   bool    // watch every one on the account
+	Known []int64 // neither to watch nor to report as unexpected
 }
 
 // APIKey returns the API key, or "" if the configuration has none. It reads a key file each time, so that a key can
 // be replaced without a restart. Errors do not quote the file.
 func (a Account) APIKey() (string, error) {
 	if a.APIKeyFile == "" {
-		return string(a.APIKeyInline), nil
+		return a.APIKeyInline, nil
 	}
 	text, err := apicontext.ReadFile(a.APIKeyFile, maxKey)
 	// Editors on Windows write a byte order mark.
@@ -43,7 +48,7 @@ func (a Account) APIKey() (string, error) {
 		err = fmt.Errorf("%s has %d words: write nothing but the key to it", a.APIKeyFile, len(words))
 	}
 	if err != nil {
-		return "", fmt.Errorf("account %s: reading API key: %w", a.Name, err)
+		return "", fmt.Errorf("reading API key: %w", err)
 	}
 	return words[0], nil
 }

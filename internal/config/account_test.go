@@ -28,7 +28,7 @@ func TestAPIKeyFile(t *testing.T) {
 		"rotated":         {"sandbox_" + key, "sandbox_" + key, "<nil>"},
 		"white space":     {"\n \t" + key + " \r\n\r\n", key, "<nil>"},
 		"byte order mark": {"\ufeff" + key + "\r\n", key, "<nil>"},
-		"blank":           {" \n", "", "account company: reading API key: " + a.APIKeyFile + " has 0 words"},
+		"blank":           {" \n", "", "reading API key: " + a.APIKeyFile + " has 0 words"},
 		"two lines":       {key + "\n" + key + "\n", "", "has 2 words"},
 		"large":           {strings.Repeat(" ", 16<<20) + key, "", "larger than"},
 	} {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"bunq_exporter/bunq/apicontext"
 )
@@ -54,8 +53,7 @@ func (c *Config) CheckFiles() error {
 	for _, a := range c.Accounts {
 		for _, err := range []error{a.checkKey(), a.checkContextFile()} {
 			if err != nil {
-				prefix := fmt.Sprintf("account %s: ", a.Name)
-				found.report(c.lines[a.Name], "%s%s", prefix, strings.TrimPrefix(err.Error(), prefix))
+				found.report(c.lines[a.Name], "account %s: %s", a.Name, err)
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func (c *Config) validate(m mapping) Account {
 		Environment:  bunq.Environment(m.text("environment")),
 		BaseURL:      m.text("base_url"),
 		APIKeyFile:   c.path(m.text("api_key_file")),
-		APIKeyInline: Secret(strings.TrimSpace(m.text("api_key"))),
+		APIKeyInline: strings.TrimSpace(m.text("api_key")),
 		ContextFile:  c.path(m.text("context_file")),
 		Description:  cmp.Or(m.text("description"), "bunq_exporter"),
 	}
@@ -90,11 +90,11 @@ func (c *Config) validate(m mapping) Account {
 	}
 	lines := make(map[string]int) // of both lists
 	if n := m.values["device_servers"]; n != nil && n.Value == "all" {
-		a.AllDeviceServers = true
+		a.DeviceServers.All = true
 	} else {
-		a.DeviceServers = m.ids("device_servers", lines)
+		a.DeviceServers.IDs = m.ids("device_servers", lines)
 	}
-	a.KnownDeviceServers = m.ids("known_device_servers", lines)
+	a.DeviceServers.Known = m.ids("known_device_servers", lines)
 	return a
 }
 

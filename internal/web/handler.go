@@ -21,7 +21,7 @@ import (
 type Options struct {
 	Configuration func() Configuration // the one in use
 	Exporter      *prometheus.Registry // the exporter's own metrics
-	Instrument    bool                 // add metrics about the requests for metrics to Exporter
+	Requests      *prometheus.Registry // metrics about the requests for metrics; may be Exporter
 	TelemetryPath string               // such as /metrics
 	TimeoutOffset time.Duration        // subtracted from the scrape timeout
 	Reload        func() error         // nil: POST /-/reload is forbidden
@@ -113,19 +113,16 @@ func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
 // discovery serves the targets in the format of Prometheus's HTTP service discovery: one for each account and one for
 // the exporter itself. Each has an instance of its own.
 func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
-	type group struct {
-		Targets []string          `json:"targets"`
-		Labels  map[string]string `json:"labels"`
-	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	groups := []group{{[]string{r.Host}, map[string]string{
+	targets := []string{r.Host}
+	groups := []map[string]any{{"targets": targets, "labels": map[string]string{
 		"__scheme__": scheme, "__metrics_path__": exporterMetricsPath, "instance": r.Host,
 	}}}
 	for _, account := range h.Configuration().Accounts {
-		groups = append(groups, group{[]string{r.Host}, map[string]string{
+		groups = append(groups, map[string]any{"targets": targets, "labels": map[string]string{
 			"__scheme__": scheme, "__metrics_path__": "/probe", "__param_account": account.Name(),
 			"instance": r.Host + "/" + account.Name(),
 		}})

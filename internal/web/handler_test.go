@@ -6,16 +6,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"bunq_exporter/internal/web"
 )
 
 func TestServiceDiscovery(t *testing.T) {
 	account, _ := newAccount(t, "company")
 	w := request(newHandler(t, newOptions(account)), "GET", "https://exporter.example:10059/sd")
-	want := `[{"targets":["exporter.example:10059"],"labels":{"__metrics_path__":"/metrics/exporter",` +
-		`"__scheme__":"https","instance":"exporter.example:10059"}},` +
-		`{"targets":["exporter.example:10059"],"labels":{"__metrics_path__":"/probe","__param_account":"company",` +
-		`"__scheme__":"https","instance":"exporter.example:10059/company"}}]` + "\n"
+	want := `[{"labels":{"__metrics_path__":"/metrics/exporter","__scheme__":"https",` +
+		`"instance":"exporter.example:10059"},"targets":["exporter.example:10059"]},` +
+		`{"labels":{"__metrics_path__":"/probe","__param_account":"company","__scheme__":"https",` +
+		`"instance":"exporter.example:10059/company"},"targets":["exporter.example:10059"]}]` + "\n"
 	// Prometheus accepts no other Content-Type.
 	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%s: %s, want %s", w.Header().Get("Content-Type"), got, want)
@@ -58,7 +60,7 @@ func TestTelemetryPathInvalid(t *testing.T) {
 		"", "/", "metrics", "/metrics/", "/a b", "/{id}",
 		"/metrics/exporter", "/status", "/docs/runbooks.md", "/-/ready", "/-/reload",
 	} {
-		if _, err := web.New(web.Options{TelemetryPath: path}); err == nil || !strings.Contains(err.Error(), "/metrics") {
+		if _, err := web.New(web.Options{TelemetryPath: path, Requests: prometheus.NewRegistry()}); err == nil || !strings.Contains(err.Error(), "/metrics") {
 			t.Errorf("%q: %v, want an error with an example", path, err)
 		}
 	}

@@ -79,10 +79,7 @@ func (h *Handler) scrapeTimeout(r *http.Request) time.Duration {
 	return max(timeout-h.TimeoutOffset, timeout/2)
 }
 
-// instrument counts the requests of a route, if that is configured.
+// instrument counts the requests of a route.
 func (h *Handler) instrument(route http.HandlerFunc) http.HandlerFunc {
-	if !h.Instrument {
-		return route
-	}
-	return promhttp.InstrumentMetricHandler(h.Exporter, route).ServeHTTP
+	return promhttp.InstrumentMetricHandler(h.Requests, route).ServeHTTP
 }

@@ -16,11 +16,12 @@ import (
 
 // functions are those that the pages call.
 var functions = template.FuncMap{
-	"age":    formatAge,
-	"alert":  statusAlert,
-	"anchor": strings.ToLower, // of the runbook for an alert
-	"old":    func(t time.Time) bool { return time.Since(t) > maxAge },
-	"time":   formatTime,
+	"account": newAccount,
+	"age":     formatAge,
+	"alert":   func(s bunq.Status) string { return statuses[severity(s)].alert },
+	"anchor":  strings.ToLower, // of the runbook for an alert
+	"old":     func(t time.Time) bool { return time.Since(t) > maxAge },
+	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
 }
 
 // maxAge is the age from which a result is marked as old. Scrape intervals are shorter.
@@ -28,12 +29,7 @@ const maxAge = 15 * time.Minute
 
 // status shows the results of the last scrape. It does not call the bunq API.
 func (h *Handler) status(w http.ResponseWriter, _ *http.Request) {
-	configuration := h.Configuration()
-	var accounts []account
-	for _, a := range configuration.Accounts {
-		accounts = append(accounts, newAccount(a))
-	}
-	h.show(w, "status.html", "Status", map[string]any{"Configuration": configuration, "Accounts": accounts})
+	h.show(w, "status.html", "Status", h.Configuration())
 }
 
 // account is what the page shows of an account.
@@ -41,13 +37,11 @@ type account struct {
 	*collector.Account
 	State               collector.State
 	Watched, Unexpected []deviceServer // the most important ones first
-	Own                 deviceServer   // the exporter's own
 }
 
 // deviceServer is a device server as it was last read.
 type deviceServer struct {
 	collector.LastRead
-	ID      int64
 	Missing string // why it was not read this time; "" if it was
 }
 
@@ -55,17 +49,16 @@ func newAccount(from *collector.Account) account {
 	a := account{Account: from, State: from.State()}
 	result, last := a.State.Result, from.LastReads()
 	for _, id := range result.Watched {
-		d := deviceServer{LastRead: last[id], ID: id}
+		d := deviceServer{LastRead: last[id]}
+		d.ID = id // also of one that was never read
 		if _, read := result.DeviceServers[id]; !read {
 			d.Missing = shorten(result.Missing(id))
 		}
-		if a.Watched = append(a.Watched, d); id == a.State.Login.DeviceServerID {
-			a.Own = d
-		}
+		a.Watched = append(a.Watched, d)
 	}
 	for _, id := range result.Unexpected {
 		now := collector.LastRead{DeviceServer: result.DeviceServers[id], Time: result.Start}
-		a.Unexpected = append(a.Unexpected, deviceServer{LastRead: now, ID: id})
+		a.Unexpected = append(a.Unexpected, deviceServer{LastRead: now})
 	}
 	for _, list := range [][]deviceServer{a.Watched, a.Unexpected} {
 		slices.SortFunc(list, func(a, b deviceServer) int {
@@ -99,9 +92,6 @@ func severity(status bunq.Status) int {
 
 func bySeverity(a, b bunq.Status) int { return cmp.Or(severity(a)-severity(b), cmp.Compare(a, b)) }
 
-// statusAlert returns the alert for a status, or "" if there is none.
-func statusAlert(status bunq.Status) string { return statuses[severity(status)].alert }
-
 // shorten returns an API error without its details, which the page shows once.
 func shorten(err error) string {
 	var failed *bunq.Error
@@ -112,10 +102,6 @@ func shorten(err error) string {
 		return fmt.Sprintf("%s: %s", failed.Operation, failed.Reason)
 	}
 	return fmt.Sprintf("%s: %s, HTTP status %d", failed.Operation, failed.Reason, failed.StatusCode)
-}
-
-func formatTime(t time.Time) string {
-	return t.UTC().Format("2006-01-02 15:04:05 MST")
 }
 
 func formatAge(t time.Time) string {

@@ -25,7 +25,7 @@ func TestStatusPage(t *testing.T) {
 		expect(t, page, "<h2>company</h2>", "5m0s ago", "<b>ok</b>: ", "Ends at 2000-01-01 01:00:00 UTC.",
 			`data-status="BLOCKED" href="/docs/runbooks.md#bunqdeviceserverblocked">BLOCKED</a>`,
 			"Not read: bunq lists no device server with this id", "Read to its end: 3 device servers on the account.",
-			"<dt>Environment</dt><dd>sandbox</dd>", `<dt>Own device server</dt><dd>1003 <a class="status"`,
+			"<dt>Environment</dt><dd>sandbox</dd>", "<dt>Own device server</dt><dd>1003\n<a class=\"status\"",
 			"Configuration loaded 2000-01-01 00:05:00 UTC",
 			"&lt;script&gt;", "192.0.2.7", "1999-12-29 23:00:00 UTC", "2 days ago", "3h5m0s ago",
 			`data-status="ACTIVE">ACTIVE</a>`,

@@ -62,9 +62,10 @@ func runAccount(t *testing.T, name string) (*collector.Account, *fakeAPI) {
 }
 
 func newOptions(accounts ...*collector.Account) web.Options {
+	registry := prometheus.NewRegistry()
 	return web.Options{
 		Configuration: func() web.Configuration { return web.Configuration{Accounts: accounts, Loaded: time.Now()} },
-		Exporter:      prometheus.NewRegistry(), Instrument: true, Logger: log.NewNopLogger(),
+		Exporter:      registry, Requests: registry, Logger: log.NewNopLogger(),
 		TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, Version: "1.2.3",
 	}
 }
