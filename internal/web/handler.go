@@ -80,7 +80,7 @@ func New(options Options) (*Handler, error) {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	h.mux.ServeHTTP(w, r)
+	http.NewCrossOriginProtection().Handler(h.mux).ServeHTTP(w, r)
 }
 
 // Stop makes the exporter report that it is not ready.

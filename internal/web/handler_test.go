@@ -55,6 +55,18 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+func TestReloadFromOtherSite(t *testing.T) {
+	options := newOptions()
+	options.Reload = func() error {
+		t.Error("reloaded")
+		return nil
+	}
+	w := request(newHandler(t, options), "POST", "/-/reload", "Sec-Fetch-Site", "cross-site")
+	if w.Code != 403 {
+		t.Errorf("status %d, want 403", w.Code)
+	}
+}
+
 func TestTelemetryPathInvalid(t *testing.T) {
 	for _, path := range []string{
 		"", "/", "metrics", "/metrics/", "/a b", "/{id}",
