@@ -1,8 +1,8 @@
 package test
 
 import (
+	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -40,30 +40,20 @@ type dashboard struct {
 	UID           string
 	ID            *int
 	SchemaVersion int
-	Panels        []panel
-	Templating    struct{ List []struct{ Name string } }
+	Panels        []panel // without rows
+	Annotations   struct{ List []annotation }
+	Templating    struct{ List []variable }
 }
 
-type panel struct {
-	text                     string
-	ID                       int
-	Type, Title, Description string
-	Targets                  []struct {
-		Expr, Format   string
-		Instant, Range bool
-	}
-	FieldConfig struct {
-		Defaults struct {
-			Unit, NoValue string
-			Thresholds    struct{ Steps []struct{ Color string } }
-		}
-	}
+type annotation struct {
+	Name, Expr, UseValueForTime string
+	Enable                      bool
 }
 
-func (p *panel) UnmarshalJSON(text []byte) error {
-	type plain panel // without this method
-	p.text = string(text)
-	return json.Unmarshal(text, (*plain)(p))
+type variable struct {
+	Name, Type string
+	Query      any
+	Current    struct{ Text, Value any }
 }
 
 func readDashboards(t *testing.T) (all []dashboard) {
@@ -77,25 +67,12 @@ func readDashboards(t *testing.T) (all []dashboard) {
 		if err := json.Unmarshal([]byte(d.text), &d); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		d.Panels = slices.DeleteFunc(d.Panels, func(p panel) bool { return p.Type == "row" })
-		all = append(all, d)
-	}
-	return all
-}
-
-var (
-	exprPattern = regexp.MustCompile(`"expr": "((?:[^"\\]|\\.)+)"`)
-	labelValues = regexp.MustCompile(`"query": "label_values\(((?:[^"\\]|\\.)+), \w+\)"`)
-)
-
-// queries returns the queries of a dashboard: of its panels, annotations and variables.
-func (d dashboard) queries() set {
-	unquoted := strings.NewReplacer(`\"`, `"`, `\n`, "\n", `\\`, `\`)
-	all := set{}
-	for _, pattern := range []*regexp.Regexp{exprPattern, labelValues} {
-		for text := range names(d.text, pattern) {
-			all[unquoted.Replace(text)] = true
+		var panels []panel
+		for _, p := range d.Panels {
+			panels = append(append(panels, p), p.Panels...)
 		}
+		d.Panels = slices.DeleteFunc(panels, func(p panel) bool { return p.Type == "row" })
+		all = append(all, d)
 	}
 	return all
 }
@@ -105,7 +82,7 @@ func TestDashboardsCanBeImported(t *testing.T) {
 	for _, d := range readDashboards(t) {
 		if d.UID+".json" != filepath.Base(d.file) || d.ID != nil || d.SchemaVersion != 37 ||
 			strings.Contains(d.text, "__inputs") {
-			t.Errorf("%s: uid %q, id %v, schema %d: Grafana 9.2 cannot import it", d.file, d.UID, d.ID, d.SchemaVersion)
+			t.Errorf("%s: Grafana 9.2 cannot import %q, id %v, schema %d", d.file, d.UID, d.ID, d.SchemaVersion)
 		}
 		uids := names(d.text, regexp.MustCompile(`"uid": "([^"]*)"`))
 		if diff := cmp.Diff(setOf(d.UID, "${datasource}"), uids); diff != "" {
@@ -114,17 +91,84 @@ func TestDashboardsCanBeImported(t *testing.T) {
 		variables := set{}
 		for _, v := range d.Templating.List {
 			variables[v.Name] = true
+			// Without it, Grafana takes the first data source of the type.
+			if v.Type == "datasource" && (v.Current.Text != "default" || v.Current.Value != "default") {
+				t.Errorf("%s: the data source is not the default one but %+v", d.UID, v.Current)
+			}
 		}
 		if diff := cmp.Diff(variables, names(d.text, regexp.MustCompile(`\$\{?([a-z]\w*)`))); diff != "" {
 			t.Errorf("%s: variables, -defined +used:\n%s", d.UID, diff)
 		}
-		if otherRange.MatchString(d.text) {
-			t.Errorf("%s: a rate or an increase over another range than $__rate_interval", d.UID)
+	}
+}
+
+// The files are edited by hand.
+func TestDashboardsAreFormatted(t *testing.T) {
+	t.Parallel()
+	for _, d := range readDashboards(t) {
+		for i, line := range strings.Split(d.text, "\n") {
+			text := strings.TrimLeft(line, " ")
+			long := len(line) >= 120 && !regexp.MustCompile(`^"(?:expr|description|url)": `).MatchString(text)
+			if long || (len(line)-len(text))%2 != 0 || text != strings.TrimRight(text, " \t") {
+				t.Errorf("%s:%d: longer than 119 characters, or wrong spaces: %s", d.file, i+1, line)
+			}
 		}
 	}
 }
 
-var otherRange = regexp.MustCompile(`(?:rate|increase)\([^\[]*\[[^$][^\]]*\]`)
+// An annotation over the whole life of an alert would color all time series.
+func TestDashboardAnnotations(t *testing.T) {
+	t.Parallel()
+	for _, d := range readDashboards(t) {
+		for _, a := range d.Annotations.List {
+			if a.Enable || a.UseValueForTime != "on" || !strings.HasPrefix(a.Expr, "1000 * max by ") ||
+				!strings.Contains(a.Expr, "ALERTS_FOR_STATE{") {
+				t.Errorf("%s: not the start of alerts, or on by default: %+v", d.UID, a)
+			}
+		}
+	}
+}
+
+func TestDashboardLayout(t *testing.T) {
+	t.Parallel()
+	for _, d := range readDashboards(t) {
+		if d.UID == "bunq-overview" && len(d.Panels) > 10 {
+			t.Errorf("%s has %d panels", d.UID, len(d.Panels))
+		}
+		ids, titles, queries := map[int]bool{}, set{}, set{}
+		alerts := false
+		for _, p := range d.Panels {
+			if ids[p.ID] || titles[p.Title] {
+				t.Errorf("%s: the id or title of panel %d, %s, occurs twice", d.UID, p.ID, p.Title)
+			}
+			ids[p.ID], titles[p.Title] = true, true
+			for _, q := range p.Targets {
+				if queries[q.Expr] {
+					t.Errorf("%s: panel %d, %s, shows what another one shows: %s", d.UID, p.ID, p.Title, q.Expr)
+				}
+				queries[q.Expr] = true
+				alerts = alerts || p.Type == "table" && strings.Contains(q.Expr, "ALERTS{")
+			}
+			if p.GridPos.X+p.GridPos.W > 24 {
+				t.Errorf("%s: panel %d, %s, is not within the 24 columns", d.UID, p.ID, p.Title)
+			}
+		}
+		if above := heightAboveAlerts(d); !alerts || above > 17 { // a unit has 38 pixels, a phone 650 for panels
+			t.Errorf("%s: on a phone the alerts are below %d units of other panels", d.UID, above)
+		}
+	}
+}
+
+// heightAboveAlerts returns the height of the panels that a phone shows above the table of alerts.
+func heightAboveAlerts(d dashboard) (sum int) {
+	for _, p := range d.Panels { // in this order
+		if strings.Contains(p.Targets[0].Expr, "ALERTS{") {
+			break
+		}
+		sum += p.GridPos.H
+	}
+	return sum
+}
 
 var linkPattern = regexp.MustCompile(`"url": "([^"]*)"`)
 
@@ -153,27 +197,19 @@ func TestDashboardLinks(t *testing.T) {
 	}
 }
 
-var (
-	// number finds the numbers that a query returns for the values of a label.
-	number = regexp.MustCompile(`(\d) \* bunq_(?:device_server_status|login_state)\{[^}]*\bstat(?:us|e)="(\w+)"\}`)
-	// shown finds the value mappings of a panel.
-	shown = regexp.MustCompile(`"(\w+)": \{(?:\s*"color": "[^"]+",)?(?:\s*"index": \d+,)?\s*"text": "(\w+)"`)
-)
+// number finds the numbers that a query returns for the values of a label.
+var number = regexp.MustCompile(`(\d) \* bunq_(?:device_server_status|login_state)\{[^}]*\bstat(?:us|e)="(\w+)"\}`)
 
 func TestDashboardMappings(t *testing.T) {
 	t.Parallel()
-	texts, numbered := map[string]string{}, set{}
+	numbered := set{}
 	for _, d := range readDashboards(t) {
 		for _, p := range d.Panels {
-			mapped := set{}
-			for _, match := range shown.FindAllStringSubmatch(p.text, -1) {
-				mapped[match[1]+match[2]] = true
-				texts[match[1]] = match[2]
-			}
+			shown := p.FieldConfig.Defaults.Mappings.values(t)
 			for _, q := range p.Targets {
 				for _, match := range number.FindAllStringSubmatch(q.Expr, -1) {
 					numbered[match[2]] = true
-					if !mapped[match[1]+match[2]] {
+					if shown[match[1]].Text != match[2] {
 						t.Errorf("%s, panel %d: %s is not shown as %s", d.UID, p.ID, match[1], match[2])
 					}
 				}
@@ -185,68 +221,49 @@ func TestDashboardMappings(t *testing.T) {
 	if diff := cmp.Diff(want, numbered); diff != "" {
 		t.Errorf("statuses and login states with a number, -want +got:\n%s", diff)
 	}
-	// The table of alerts links to what it shows: Grafana cannot make the name of an alert lower case.
-	for _, r := range readRules(t) {
-		if r.Alert != "" && texts[r.Alert] != anchor(r.Alert) {
-			t.Errorf("%s is shown as %q, not as its anchor", r.Alert, texts[r.Alert])
-		}
-	}
 }
 
-const grey = "#808080"
-
-// knownUnits are units of Grafana 9.2: an unknown one would be shown as text.
-var knownUnits = setOf("none", "short", "string", "s", "dtdurations", "dateTimeAsIso", "percentunit", "reqps")
-
-// formats are the query formats of each type of panel. Those that show the present use instant queries: the last
-// value of a range may be old.
-var formats = map[string]struct {
-	format  string
-	instant bool
-}{
-	"stat":           {"time_series", true},
-	"bargauge":       {"time_series", true},
-	"table":          {"table", true},
-	"timeseries":     {"time_series", false},
-	"state-timeline": {"time_series", false},
-	"heatmap":        {"heatmap", false},
-}
-
-func TestPanels(t *testing.T) {
+// Grafana cannot make the name of an alert lower case, as the anchor of its runbook is.
+func TestDashboardRunbooks(t *testing.T) {
 	t.Parallel()
+	want := map[string]string{}
+	for _, r := range readRules(t) {
+		if r.Alert != "" {
+			want[r.Alert] = anchor(r.Alert)
+		}
+	}
+	recorded := names(readFile(t, "../alerts/bunq.rules.yml"), regexp.MustCompile(`- record: (\S+)`))
 	for _, d := range readDashboards(t) {
-		ids := map[int]bool{}
+		tables := 0
 		for _, p := range d.Panels {
-			t.Run(fmt.Sprintf("%s/%d %s", d.UID, p.ID, p.Title), func(t *testing.T) { checkPanel(t, p) })
-			if ids[p.ID] {
-				t.Errorf("%s: id %d occurs twice", d.UID, p.ID)
+			var anchors mappings
+			p.property("Runbook", "mappings", &anchors)
+			if anchors == nil {
+				continue
 			}
-			ids[p.ID] = true
+			tables++
+			got := map[string]string{}
+			for alert, result := range anchors.values(t) {
+				got[alert] = result.Text
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, panel %d: anchors of the alerts, -want +got:\n%s", d.UID, p.ID, diff)
+			}
+		}
+		if tables != 1 {
+			t.Errorf("%s: %d tables link to the runbooks", d.UID, tables)
+		}
+		for name := range names(d.text, regexp.MustCompile(`\b([a-z_]+:\w+:\w+)\b`)) {
+			if !recorded[name] {
+				t.Errorf("%s: there is no rule that records %s", d.UID, name)
+			}
 		}
 	}
 }
 
-func checkPanel(t *testing.T, p panel) {
-	f := p.FieldConfig.Defaults
-	if p.Title == "" || f.NoValue == "" || !knownUnits[f.Unit] {
-		t.Errorf("title %q, noValue %q, unit %q", p.Title, f.NoValue, f.Unit)
-	}
-	if text, empty, _ := strings.Cut(p.Description, "\n\nEmpty: "); text == "" || empty == "" {
-		t.Errorf("the description does not explain the panel, or what an empty one means: %q", p.Description)
-	}
-	if p.Type == "table" && f.Unit != "string" {
-		t.Errorf("unit %q would format ids as numbers", f.Unit)
-	}
-	if p.Type == "stat" && f.Thresholds.Steps[0].Color != grey {
-		t.Error("the lowest color is also that of no data, and must be grey")
-	}
-	want, known := formats[p.Type]
-	if !known || len(p.Targets) == 0 {
-		t.Errorf("panel %s with %d queries", p.Type, len(p.Targets))
-	}
-	for _, q := range p.Targets {
-		if q.Format != want.format || q.Instant != want.instant || q.Range == q.Instant {
-			t.Errorf("query %+v, want %+v", q, want)
-		}
-	}
+// decodeStrictly fails for a key that the structure does not have.
+func decodeStrictly(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
 }

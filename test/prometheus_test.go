@@ -224,24 +224,3 @@ func TestAlertNotifications(t *testing.T) {
 	a.setIntercept(nil)
 	pager.expect(t, "pager resolved"+down, "pager resolved"+blocked4713)
 }
-
-// expectData runs every query of the dashboards as Grafana would, and those of the runbooks, with shortened
-// durations.
-func expectData(t *testing.T, prometheus *process) {
-	t.Helper()
-	variables := strings.NewReplacer("$__rate_interval", "6m", "$__range", "20m", "$__interval", "1m",
-		"$account", "company", "$id", "4711|4712")
-	for _, d := range readDashboards(t) {
-		for text := range d.queries() {
-			values := prometheus.query(t, shorten(variables.Replace(text)))
-			if len(values) == 0 && !strings.Contains(text, "offset 1d") { // the test is not that long
-				t.Errorf("%s: no data for %s", d.UID, text)
-			}
-		}
-	}
-	for queries := range names(readFile(t, "../docs/runbooks.md"), regexp.MustCompile("(?s)```promql\n(.+?)\n```")) {
-		for query := range strings.SplitSeq(queries, "\n") {
-			prometheus.query(t, query) // it is valid at least
-		}
-	}
-}
