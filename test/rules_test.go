@@ -29,26 +29,38 @@ func readRules(t *testing.T) (all []rule) {
 	return all
 }
 
+// severities are those of the labels in the rules. Alerts of a sandbox are warnings.
+var severities = map[string]string{
+	"critical": "critical",
+	"warning":  "warning",
+	`{{ if eq $labels.environment "sandbox" }}warning{{ else }}critical{{ end }}`: "critical",
+}
+
 // anchor returns the anchor of an alert's section in the runbooks.
 func anchor(alert string) string { return strings.ToLower(alert) }
 
 // readRunbooks returns the anchors of the sections of docs/runbooks.md.
 func readRunbooks(t *testing.T) set {
 	t.Helper()
-	return names(strings.ToLower(readFile(t, "../docs/runbooks.md")), regexp.MustCompile(`(?m)^## (bunq\w+)$`))
+	return names(strings.ToLower(readFile(t, "../docs/runbooks.md")), regexp.MustCompile(`(?m)^## (.+)$`))
 }
+
+var alertRow = regexp.MustCompile("(?m)^\\| `(Bunq\\w+)` \\|.*\\| (critical|warning) \\|[^|]+\\|$")
 
 // Promtool tests the expressions and texts.
 func TestAlertsAreComplete(t *testing.T) {
 	t.Parallel()
-	alerts := set{}
+	alerts, documented := set{}, map[string]string{}
+	for _, row := range alertRow.FindAllStringSubmatch(readFile(t, "../docs/alerting.md"), -1) {
+		documented[row[1]] = row[2]
+	}
 	for _, r := range readRules(t) {
 		if r.Alert == "" {
 			continue
 		}
 		alerts[anchor(r.Alert)] = true
 		// The dashboards select alerts whose names begin with Bunq.
-		if !strings.HasPrefix(r.Alert, "Bunq") || !setOf("critical", "warning")[r.Labels["severity"]] ||
+		if !strings.HasPrefix(r.Alert, "Bunq") || severities[r.Labels["severity"]] != documented[r.Alert] ||
 			r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
 			!strings.HasSuffix(r.Annotations["runbook_url"], "/docs/runbooks.md#"+anchor(r.Alert)) {
 			t.Errorf("%s: the name is wrong, or one of %v", r.Alert, r)
@@ -56,6 +68,35 @@ func TestAlertsAreComplete(t *testing.T) {
 	}
 	if diff := cmp.Diff(alerts, readRunbooks(t)); diff != "" {
 		t.Errorf("runbooks, -alerts +sections:\n%s", diff)
+	}
+	if len(documented) != len(alerts) {
+		t.Errorf("alerting.md has %d alerts, want %d", len(documented), len(alerts))
+	}
+}
+
+var alertName = regexp.MustCompile(`alertname=~?"([^"]+)"`)
+
+// No other alert says that nothing is read.
+func TestAccountNotReadIsNotMuted(t *testing.T) {
+	t.Parallel()
+	var config struct {
+		Rules []struct {
+			Targets []string `yaml:"target_matchers"`
+		} `yaml:"inhibit_rules"`
+	}
+	if err := yaml.Unmarshal([]byte(readFile(t, "../alerts/alertmanager.yml")), &config); err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range config.Rules {
+		muted := names(strings.Join(rule.Targets, " "), alertName)
+		if len(muted) != 1 {
+			t.Errorf("%q names %d alerts or patterns, want 1", rule.Targets, len(muted))
+		}
+		for pattern := range muted {
+			if regexp.MustCompile("^(?:" + pattern + ")$").MatchString("BunqAccountNotRead") {
+				t.Errorf("%q mutes BunqAccountNotRead", rule.Targets)
+			}
+		}
 	}
 }
 
@@ -68,7 +109,9 @@ var (
 func TestMetricNamesExist(t *testing.T) {
 	t.Parallel()
 	metrics := start(t, "--demo").scrape()
-	for _, pattern := range []string{"../alerts/bunq.rules.yml", "../dashboards/*.json", "../docs/runbooks.md"} {
+	for _, pattern := range []string{
+		"../alerts/bunq.rules.yml", "../dashboards/*.json", "../docs/runbooks.md", "../docs/alerting.md",
+	} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			text := readFile(t, file)
@@ -92,7 +135,8 @@ func TestPromtool(t *testing.T) {
 	t.Parallel()
 	promtool := tool(t, "promtool", getPrometheus)
 	run(t, "..", promtool, "check", "rules", "--lint=all", "--lint-fatal", "alerts/bunq.rules.yml")
-	run(t, "..", promtool, "test", "rules", "alerts/bunq.rules.test.yml")
+	tests, _ := filepath.Glob("../alerts/tests/*.test.yml")
+	run(t, ".", promtool, append([]string{"test", "rules"}, tests...)...)
 
 	// Compose mounts the rules beside the configuration.
 	folder := t.TempDir()
