@@ -1,7 +1,7 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover survival bench screenshots image
+.PHONY: test race lint cover survival bench latency screenshots image
 
 test: ## all tests; a test that needs a missing tool says how to install it
 	$(GO) test $(PACKAGES)
@@ -31,6 +31,10 @@ bench:
 	$(GO) test -run '^$$' -bench Scrape -benchtime $(BENCHTIME) ./test
 	$(GO) test -run '^$$' -bench Start -benchtime 20x ./test
 	$(GO) test -run '^$$' -bench '$(LIMITS)' -benchtime 1x -timeout 30m ./test
+
+# The measurements of docs/alerting.md, which take half an hour.
+latency:
+	LATENCY=1 $(GO) test -count=1 -v -timeout 60m -run TestAlertLatency ./test
 
 # The picture of the README.
 screenshots:
