@@ -132,9 +132,6 @@ func watchProduction(t *testing.T, a *api, ids ...int64) (e *process, folder str
 	return start(t, "--config.file="+config, "--web.enable-lifecycle"), folder
 }
 
-// breakConnection never answers.
-func breakConnection(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
-
 // hang answers when nobody waits for it any more, the slowest way to fail.
 func hang(_ http.ResponseWriter, r *http.Request) bool {
 	_, _ = io.ReadAll(r.Body) // or the end of the connection is not noticed
@@ -168,7 +165,7 @@ scrape_configs: [{job_name: exporters, static_configs: [{targets: [%q]}]}]
 	t.Run("dashboards", func(t *testing.T) { expectData(t, prometheus) })
 
 	down := "; The bunq API does not answer for account company; runbooks.md#bunqapidown"
-	a.setIntercept(breakConnection)
+	a.setIntercept(hang)
 	pager.expect(t, "pager firing"+down)
 	pager.expectNone(t, 15*minute) // longer than the ranges of most rules
 	a.setIntercept(nil)
