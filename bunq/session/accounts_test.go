@@ -1,10 +1,8 @@
 package session_test
 
 import (
-	"net/http"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -13,8 +11,7 @@ import (
 )
 
 func TestAccountsWaitForTheLoginLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		first := start(t, api)
 		second := setup(t, api)
 		second.limiter = first.limiter
@@ -33,12 +30,8 @@ func TestAccountsWaitForTheLoginLimit(t *testing.T) {
 }
 
 func TestAccountsLogInEvery30Seconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
-		api.answer(bunq.CreateSessionServer, func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(200 * time.Millisecond)
-			api.Server.ServeHTTP(w, r)
-		})
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+		api.delay(bunq.CreateSessionServer, 200*time.Millisecond)
 		first := start(t, api)
 		var others []*program
 		for range 4 {
@@ -58,8 +51,7 @@ func TestAccountsLogInEvery30Seconds(t *testing.T) {
 
 // A login that the rate limit does not let through says nothing about the cause.
 func TestRejectedAccountsKeepTheirState(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, api := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		api.fail(bunq.CreateSessionServer, 400, rejection)
 		p.start(t)
 		for range 3 {

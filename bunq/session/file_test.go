@@ -30,8 +30,7 @@ func TestContextFileUnusable(t *testing.T) {
 		"no folder": func(path string) error { return os.Remove(filepath.Dir(path)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := record(newAPI(bunqtest.Options{}, time.Hour))
+			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 				p := setup(t, api)
 				if err := spoil(p.config.ContextFile); err != nil {
 					t.Fatal(err)
@@ -66,8 +65,8 @@ func TestContextFileUnusable(t *testing.T) {
 }
 
 func TestKeyUnusable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := setup(t, newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+		p := setup(t, api)
 		var fixed atomic.Bool
 		p.config.APIKey = func() (string, error) {
 			if !fixed.Load() {
@@ -87,8 +86,7 @@ func TestKeyUnusableWithContext(t *testing.T) {
 	for ended, want := range map[time.Duration]session.LoginState{
 		time.Minute: session.OK, 2 * time.Hour: session.Unknown,
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			api := record(newAPI(bunqtest.Options{}, time.Hour))
+		withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 			p := start(t, api)
 			p.stop()
 			time.Sleep(ended)
@@ -114,8 +112,7 @@ func (p *program) moveFolder(t *testing.T) {
 }
 
 func TestSaveFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		p.moveFolder(t)
 		time.Sleep(2 * time.Hour) // renewals
@@ -143,8 +140,7 @@ func TestSaveFails(t *testing.T) {
 
 // What bunq has made must not be made twice, even if it cannot be saved at first.
 func TestSaveFailsAfterRegistration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := setup(t, api)
 		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
 			p.moveFolder(t)
@@ -160,8 +156,7 @@ func TestSaveFailsAfterRegistration(t *testing.T) {
 
 // The installation was made, but cannot be saved: nothing is registered.
 func TestSaveFailsAtFirstStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := setup(t, api)
 		api.answer(bunq.CreateInstallation, func(w http.ResponseWriter, r *http.Request) {
 			p.moveFolder(t)
@@ -193,8 +188,8 @@ func TestFileSpoiledWhileRunning(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := start(t, newAPI(bunqtest.Options{}, time.Hour))
+			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+				p := start(t, api)
 				path := p.config.ContextFile
 				text, err := os.ReadFile(path)
 				if err := errors.Join(err, os.Remove(path), spoil(path)); err != nil {
@@ -223,8 +218,7 @@ func TestFileSpoiledWhileRunning(t *testing.T) {
 }
 
 func TestFileRemovedBeforeRenewal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		if err := os.Remove(p.config.ContextFile); err != nil {
 			t.Fatal(err)
@@ -235,8 +229,7 @@ func TestFileRemovedBeforeRenewal(t *testing.T) {
 }
 
 func TestFileReplacedWhileRunning(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		first, other := start(t, api), start(t, api)
 		time.Sleep(time.Minute)
 		text, err := os.ReadFile(other.config.ContextFile)
@@ -255,8 +248,7 @@ func TestFileReplacedWhileRunning(t *testing.T) {
 }
 
 func TestLockedByAnotherProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := setup(t, api)
 		unlock, err := apicontext.Lock(p.config.ContextFile)
 		if err != nil {
@@ -275,8 +267,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 }
 
 func TestSessionOfAnSDKIsUsed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, 24*time.Hour))
+	withAPI(t, bunqtest.Options{}, 24*time.Hour, func(t *testing.T, api *recorder) {
 		sdk := start(t, api)
 		sdk.stop()
 		sdk.edit(t, map[string]any{
@@ -297,8 +288,7 @@ func TestSessionOfAnSDKIsUsed(t *testing.T) {
 }
 
 func TestSecretsStayInside(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		text, err := os.ReadFile(p.config.ContextFile)
 		if err != nil {

@@ -14,15 +14,16 @@ import (
 	"bunq_exporter/bunq/session"
 )
 
-// expired returns a program whose session has ended, and its API.
-func expired(t *testing.T, options bunqtest.Options) (*program, *recorder) {
+// withExpired runs a test with a program whose session has ended.
+func withExpired(t *testing.T, options bunqtest.Options, test func(*testing.T, *program, *recorder)) {
 	t.Helper()
-	api := record(newAPI(options, time.Hour))
-	p := start(t, api)
-	p.expect(t, session.OK)
-	p.stop()
-	time.Sleep(2 * time.Hour)
-	return p.next(t, api), api
+	withAPI(t, options, time.Hour, func(t *testing.T, api *recorder) {
+		p := start(t, api)
+		p.expect(t, session.OK)
+		p.stop()
+		time.Sleep(2 * time.Hour)
+		test(t, p.next(t, api), api)
+	})
 }
 
 func hang(api *recorder) {
@@ -63,8 +64,7 @@ func TestLoginStates(t *testing.T) {
 		"no answer":         {change: hang, want: session.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p, api := expired(t, test.options)
+			withExpired(t, test.options, func(t *testing.T, p *program, api *recorder) {
 				test.change(api)
 				p.edit(t, test.edit)
 				p.start(t)
@@ -89,8 +89,8 @@ func TestLoginStates(t *testing.T) {
 }
 
 func TestKeyOfAnotherEnvironment(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := setup(t, newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+		p := setup(t, api)
 		p.config.APIKey = func() (string, error) { return "0123456789", nil }
 		p.start(t)
 		p.expect(t, session.CredentialsRefused)
@@ -101,8 +101,7 @@ func TestKeyOfAnotherEnvironment(t *testing.T) {
 }
 
 func TestBackoffAfterRejectedLogins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, api := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		api.fail(bunq.CreateSessionServer, 400, rejection)
 		before := len(api.seen(bunq.CreateSessionServer))
 		p.start(t)
@@ -115,8 +114,7 @@ func TestBackoffAfterRejectedLogins(t *testing.T) {
 }
 
 func TestUnansweredLoginTriedEvery30Seconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, api := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		api.fail(bunq.CreateSessionServer, 503, "")
 		before := len(api.seen(bunq.CreateSessionServer))
 		p.start(t)
@@ -132,8 +130,7 @@ func TestUnansweredLoginTriedEvery30Seconds(t *testing.T) {
 }
 
 func TestLoginsAre30SecondsApartAcrossRestarts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := setup(t, api)
 		api.lose(bunq.CreateSessionServer)
 		for range 5 {
@@ -150,8 +147,7 @@ func TestLoginsAre30SecondsApartAcrossRestarts(t *testing.T) {
 }
 
 func TestNewKeyTriedWithin30Seconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, _ := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, _ *recorder) {
 		var key atomic.Value
 		key.Store("sandbox_revoked")
 		p.config.APIKey = func() (string, error) { return key.Load().(string), nil }
@@ -165,8 +161,7 @@ func TestNewKeyTriedWithin30Seconds(t *testing.T) {
 }
 
 func TestRetryEndsBackoff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, api := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		own := api.DeviceServers()[0].ID
 		api.SetStatus(own, bunq.StatusBlocked)
 		p.start(t)
@@ -188,8 +183,7 @@ func TestReadRejected(t *testing.T) {
 		"400": {400, rejection},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := record(newAPI(bunqtest.Options{}, 24*time.Hour))
+			withAPI(t, bunqtest.Options{}, 24*time.Hour, func(t *testing.T, api *recorder) {
 				p := start(t, api)
 				time.Sleep(time.Minute)
 				installation := p.file(t)["installation_context"].(map[string]any)["token"]
@@ -223,8 +217,7 @@ func TestReadRejected(t *testing.T) {
 }
 
 func TestSessionClosedEarlyIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, 24*time.Hour))
+	withAPI(t, bunqtest.Options{}, 24*time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		own := p.State().DeviceServerID
 		time.Sleep(time.Minute)
@@ -243,8 +236,7 @@ func TestSessionClosedEarlyIsReplaced(t *testing.T) {
 }
 
 func TestInstallationAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, api := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		p.config.APIKey = func() (string, error) { return "", nil }
 		p.edit(t, map[string]any{"api_key": nil, "session_context": nil})
 		logins := api.Requests(bunq.CreateSessionServer)
@@ -273,8 +265,7 @@ func TestInstallationAlone(t *testing.T) {
 }
 
 func TestNeitherKeyNorInstallation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := setup(t, api)
 		p.config.APIKey = func() (string, error) { return "", nil }
 		p.start(t)
@@ -290,8 +281,7 @@ func TestNeitherKeyNorInstallation(t *testing.T) {
 }
 
 func TestOwnDeviceServerOnSecondPage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, api := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		own := api.DeviceServers()[0].ID
 		for i := range int64(250) {
 			api.AddDeviceServer(1, bunq.DeviceServer{ID: own + 1 + i, Status: bunq.StatusActive})
@@ -303,8 +293,7 @@ func TestOwnDeviceServerOnSecondPage(t *testing.T) {
 }
 
 func TestWallClockJumps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, _ := expired(t, bunqtest.Options{})
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, _ *recorder) {
 		p.edit(t, map[string]any{"session_requested": time.Now().Add(5 * time.Hour)}) // the clock was set back
 		p.start(t)
 		p.expect(t, session.OK)

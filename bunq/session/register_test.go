@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -41,8 +40,7 @@ func TestRegistrationAnswerLost(t *testing.T) {
 	} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, restart %v", name, restart), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					api := record(newAPI(options, time.Hour))
+				withAPI(t, options, time.Hour, func(t *testing.T, api *recorder) {
 					api.AddDeviceServer(1, bunq.DeviceServer{ // of an earlier installation
 						ID: 900, Created: time.Now().Add(-time.Hour), Description: "bunq_exporter", Status: bunq.StatusActive,
 					})
@@ -73,14 +71,11 @@ func TestRegistrationAnswerLostAndShownDifferently(t *testing.T) {
 		"without a time": {`"description":"bunq_exporter"`, 1003.0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := record(newAPI(bunqtest.Options{}, time.Hour))
+			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 				api.lose(bunq.CreateDeviceServer)
 				p := start(t, api)
-				api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
-					body := `{"Response":[{"DeviceServer":{"id":1003,"status":"ACTIVE",` + test.shown + `}}]}`
-					api.Answer(w, r, 200, []byte(body))
-				})
+				shown := `{"Response":[{"DeviceServer":{"id":1003,"status":"ACTIVE",` + test.shown + `}}]}`
+				api.respond(bunq.ListDeviceServers, 200, shown)
 				time.Sleep(time.Minute)
 				p.expect(t, session.OK)
 				if got := p.file(t)["device_server_id"]; got != test.id || len(api.seen(bunq.CreateDeviceServer)) != 1 {
@@ -93,8 +88,7 @@ func TestRegistrationAnswerLostAndShownDifferently(t *testing.T) {
 
 // A crash between a login that proves the registration and the next save.
 func TestRegistrationUnconfirmedWithSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		p.stop()
 		p.edit(t, map[string]any{"device_server_id": 0, "device_server_requested": "bunq_exporter"})
@@ -104,13 +98,10 @@ func TestRegistrationUnconfirmedWithSession(t *testing.T) {
 
 // The list cannot be read in part, so it does not prove that nothing was made; a login does.
 func TestRegistrationAnswerLostAndUnreadable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		api.lose(bunq.CreateDeviceServer)
 		p := start(t, api)
-		api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
-			api.Answer(w, r, 200, []byte(`{"Response":[{"DeviceServer":{"id":1003,"status":null}}]}`))
-		})
+		api.respond(bunq.ListDeviceServers, 200, `{"Response":[{"DeviceServer":{"id":1003,"status":null}}]}`)
 		time.Sleep(5 * time.Minute)
 		p.expect(t, session.OK)
 		if n := len(api.seen(bunq.CreateDeviceServer)); n != 1 {
@@ -120,8 +111,7 @@ func TestRegistrationAnswerLostAndUnreadable(t *testing.T) {
 }
 
 func TestRegistrationRequestLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		api.fail(bunq.CreateDeviceServer, http.StatusBadGateway, "")
 		p := start(t, api)
 		api.answer(bunq.CreateDeviceServer, nil)
@@ -137,17 +127,14 @@ func TestRegistrationRequestLost(t *testing.T) {
 
 // A crash between the write-ahead and the request: an account with other device servers proves nothing.
 func TestRegistrationNotSentBeforeACrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		api.fail(bunq.CreateDeviceServer, 400, rejection)
 		p := start(t, api)
 		p.stop()
 		p.edit(t, map[string]any{"device_server_requested": "bunq_exporter"})
 		api.answer(bunq.CreateDeviceServer, nil)
 		old := `{"id":900,"status":"ACTIVE","description":"bunq_exporter","created":"1999-01-01 00:00:00.0"}`
-		api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
-			api.Answer(w, r, 200, []byte(`{"Response":[{"DeviceServer":`+old+`}]}`))
-		})
+		api.respond(bunq.ListDeviceServers, 200, `{"Response":[{"DeviceServer":`+old+`}]}`)
 		p = p.next(t, api).start(t)
 		time.Sleep(95 * time.Second)
 		p.expectOne(t, api, 2)
@@ -155,8 +142,7 @@ func TestRegistrationNotSentBeforeACrash(t *testing.T) {
 }
 
 func TestRegistrationAlreadyExists(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{AlreadyExists: true}, time.Hour))
+	withAPI(t, bunqtest.Options{AlreadyExists: true}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		p.stop()
 		p.edit(t, map[string]any{"device_server_id": 0, "session_context": nil}) // a backup from before the registration
@@ -177,8 +163,7 @@ func TestRegistrationMadeNothing(t *testing.T) {
 		"rejected": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := record(newAPI(bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour))
+			withAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour, func(t *testing.T, api *recorder) {
 				p := setup(t, api)
 				var fixed atomic.Bool
 				p.client = bunq.NewClient(bunq.Config{
@@ -214,8 +199,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestRegistrationCannotBeKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour))
+	withAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour, func(t *testing.T, api *recorder) {
 		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
 			api.Server.ServeHTTP(discard{}, r)
 			api.SetStatus(api.DeviceServers()[0].ID, bunq.StatusNeedsConfirmation)
@@ -238,8 +222,7 @@ func TestRegistrationCannotBeKnown(t *testing.T) {
 }
 
 func TestRegistrationRejectedBackoff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		api.fail(bunq.CreateDeviceServer, http.StatusInternalServerError, "")
 		start(t, api)
 		time.Sleep(20 * time.Minute)
@@ -250,12 +233,8 @@ func TestRegistrationRejectedBackoff(t *testing.T) {
 }
 
 func TestTwoSessionsOnOneFileRegisterOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{Unlimited: true}, time.Hour))
-		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(3 * time.Second)
-			api.Server.ServeHTTP(w, r)
-		})
+	withAPI(t, bunqtest.Options{Unlimited: true}, time.Hour, func(t *testing.T, api *recorder) {
+		api.delay(bunq.CreateDeviceServer, 3*time.Second)
 		first := setup(t, api)
 		second := first.next(t, api)
 		first.start(t)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -16,8 +15,7 @@ import (
 )
 
 func TestFirstStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		p.expect(t, session.OK)
 		state := p.State()
@@ -45,8 +43,7 @@ func TestFirstStart(t *testing.T) {
 }
 
 func TestRestartUsesSavedSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		first := start(t, api)
 		first.stop()
 		requests := len(api.all())
@@ -60,8 +57,7 @@ func TestRestartUsesSavedSession(t *testing.T) {
 }
 
 func TestSessionRenewedBeforeItEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{Unlimited: true}, time.Minute))
+	withAPI(t, bunqtest.Options{Unlimited: true}, time.Minute, func(t *testing.T, api *recorder) {
 		p := start(t, api)
 		for range 300 {
 			p.mustRead(t)
@@ -78,8 +74,7 @@ func TestSessionRenewedBeforeItEnds(t *testing.T) {
 }
 
 func TestCredentialsWaitNoLongerThanContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{}, time.Hour))
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		api.answer(bunq.CreateInstallation, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		p := start(t, api)
 		begun := time.Now()
@@ -96,13 +91,9 @@ func TestCredentialsWaitNoLongerThanContext(t *testing.T) {
 }
 
 func TestManyReadersShareOneLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := record(newAPI(bunqtest.Options{Unlimited: true}, time.Hour))
+	withAPI(t, bunqtest.Options{Unlimited: true}, time.Hour, func(t *testing.T, api *recorder) {
 		p := setup(t, api)
-		api.answer(bunq.CreateSessionServer, func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(2 * time.Second)
-			api.Server.ServeHTTP(w, r)
-		})
+		api.delay(bunq.CreateSessionServer, 2*time.Second)
 		p.limiter = bunq.NewLimiter(bunq.MaxReads)
 		p.start(t)
 		var readers sync.WaitGroup

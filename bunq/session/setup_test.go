@@ -26,14 +26,6 @@ const apiKey = "sandbox_0123456789abcdef"
 // rejection is bunq's answer to everything that may be wrong with a login.
 const rejection = "User credentials are incorrect. Incorrect API key or IP address."
 
-// newAPI returns a strict simulated API with one user.
-func newAPI(options bunqtest.Options, timeout time.Duration) *bunqtest.Server {
-	options.Strict = true
-	api := bunqtest.New(options)
-	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: timeout})
-	return api
-}
-
 // recorder records the requests of an API, some of which a test answers itself.
 type recorder struct {
 	*bunqtest.Server
@@ -44,8 +36,15 @@ type recorder struct {
 	answers  map[bunq.Operation]http.HandlerFunc
 }
 
-func record(api *bunqtest.Server) *recorder {
-	return &recorder{Server: api, answers: map[bunq.Operation]http.HandlerFunc{}}
+// withAPI runs a test in a synctest bubble with a strict simulated API that has one user.
+func withAPI(t *testing.T, options bunqtest.Options, timeout time.Duration, test func(*testing.T, *recorder)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		options.Strict = true
+		api := &recorder{Server: bunqtest.New(options), answers: map[bunq.Operation]http.HandlerFunc{}}
+		api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: timeout})
+		test(t, api)
+	})
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -70,10 +69,21 @@ func (r *recorder) answer(o bunq.Operation, h http.HandlerFunc) {
 	}
 }
 
+// respond answers an operation with a status and a body.
+func (r *recorder) respond(o bunq.Operation, status int, body string) {
+	r.answer(o, func(w http.ResponseWriter, req *http.Request) { r.Answer(w, req, status, []byte(body)) })
+}
+
 // fail answers an operation with a status and a description.
 func (r *recorder) fail(o bunq.Operation, status int, description string) {
+	r.respond(o, status, `{"Error":[{"error_description":"`+description+`"}]}`)
+}
+
+// delay passes an operation to the API after a time.
+func (r *recorder) delay(o bunq.Operation, by time.Duration) {
 	r.answer(o, func(w http.ResponseWriter, req *http.Request) {
-		r.Answer(w, req, status, []byte(`{"Error":[{"error_description":"`+description+`"}]}`))
+		time.Sleep(by)
+		r.Server.ServeHTTP(w, req)
 	})
 }
 
