@@ -10,23 +10,12 @@ import (
 	"bunq_exporter/bunq/session"
 )
 
-func TestAccountsWaitForTheLoginLimit(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		first := start(t, api)
-		second := setup(t, api)
-		second.limiter = first.limiter
-		second = second.next(t, api).start(t)
-		second.expect(t, session.RateLimited)
-		second.mustRead(t) // with the installation
-		time.Sleep(31 * time.Second)
-		second.expect(t, session.OK)
-		if lines := second.logged("level=error"); lines != nil {
-			t.Errorf("logged %q", lines)
-		}
-		if codes := api.seen(bunq.CreateSessionServer); len(codes) != 2 {
-			t.Errorf("%d logins, want 2", len(codes))
-		}
-	})
+// another starts a program of another account with the same rate limit.
+func (p *program) another(t *testing.T, api *recorder) *program {
+	t.Helper()
+	other := setup(t, api)
+	other.limiter = p.limiter
+	return other.next(t, api).start(t)
 }
 
 func TestAccountsLogInEvery30Seconds(t *testing.T) {
@@ -35,16 +24,21 @@ func TestAccountsLogInEvery30Seconds(t *testing.T) {
 		first := start(t, api)
 		var others []*program
 		for range 4 {
-			p := setup(t, api)
-			p.limiter = first.limiter
-			others = append(others, p.next(t, api).start(t))
+			p := first.another(t, api)
+			p.expect(t, session.RateLimited)
+			others = append(others, p)
 		}
+		others[0].mustRead(t) // with the installation
 		time.Sleep(2*time.Minute + 2*time.Second)
 		for _, p := range others {
 			p.expect(t, session.OK)
+			if lines := p.logged("level=error"); lines != nil {
+				t.Errorf("logged %q", lines)
+			}
 		}
-		if shortest := slices.Min(pauses(api.seen(bunq.CreateSessionServer))); shortest < 30 {
-			t.Errorf("logins are %v s apart", shortest)
+		logins := api.seen(bunq.CreateSessionServer)
+		if shortest := slices.Min(pauses(logins)); shortest < 30 || len(logins) != 5 {
+			t.Errorf("%d logins, %v s apart", len(logins), shortest)
 		}
 	})
 }
@@ -55,9 +49,7 @@ func TestRejectedAccountsKeepTheirState(t *testing.T) {
 		api.fail(bunq.CreateSessionServer, 400, rejection)
 		p.start(t)
 		for range 3 {
-			other := setup(t, api)
-			other.limiter = p.limiter
-			other.next(t, api).start(t)
+			p.another(t, api)
 		}
 		time.Sleep(time.Hour)
 		p.expect(t, session.CredentialsRefused)

@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -48,10 +47,8 @@ func TestContextFileUnusable(t *testing.T) {
 				if lines := p.logged(""); len(lines) != 1 || !strings.Contains(lines[0], "level=error") {
 					t.Errorf("logged %q, want one line", lines)
 				}
-				if err := os.RemoveAll(filepath.Dir(p.config.ContextFile)); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.Mkdir(filepath.Dir(p.config.ContextFile), 0o700); err != nil {
+				folder := filepath.Dir(p.config.ContextFile)
+				if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700)); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(3 * time.Second)
@@ -232,13 +229,7 @@ func TestFileReplacedWhileRunning(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		first, other := start(t, api), start(t, api)
 		time.Sleep(time.Minute)
-		text, err := os.ReadFile(other.config.ContextFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(first.config.ContextFile, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		first.edit(t, other.file(t))
 		time.Sleep(2 * time.Hour)
 		first.expect(t, session.OK)
 		if got, want := first.State().DeviceServerID, other.State().DeviceServerID; got != want {
@@ -290,23 +281,10 @@ func TestSessionOfAnSDKIsUsed(t *testing.T) {
 func TestSecretsStayInside(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
-		text, err := os.ReadFile(p.config.ContextFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var file struct {
-			Installation struct {
-				Token string `json:"token"`
-				Key   string `json:"private_key_client"`
-			} `json:"installation_context"`
-			Session struct {
-				Token string `json:"token"`
-			} `json:"session_context"`
-		}
-		if err := json.Unmarshal(text, &file); err != nil {
-			t.Fatal(err)
-		}
-		secrets := []string{apiKey, file.Installation.Token, file.Session.Token, file.Installation.Key[30:60]}
+		installation := p.file(t)["installation_context"].(map[string]any)
+		opened := p.file(t)["session_context"].(map[string]any)
+		key := installation["private_key_client"].(string)[30:60]
+		secrets := []string{apiKey, installation["token"].(string), opened["token"].(string), key}
 		for _, o := range []bunq.Operation{bunq.CreateSessionServer, bunq.ListDeviceServers, bunq.ReadDeviceServer} {
 			api.fail(o, 400, "You sent "+strings.Join(secrets[:3], " and "))
 		}

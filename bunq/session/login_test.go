@@ -100,33 +100,28 @@ func TestKeyOfAnotherEnvironment(t *testing.T) {
 	})
 }
 
-func TestBackoffAfterRejectedLogins(t *testing.T) {
-	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
-		api.fail(bunq.CreateSessionServer, 400, rejection)
-		before := len(api.seen(bunq.CreateSessionServer))
-		p.start(t)
-		time.Sleep(20 * time.Minute)
-		want := []float64{30, 60, 120, 300, 300, 300}
-		if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, want) {
-			t.Errorf("pauses are %v s, want %v", got, want)
-		}
-	})
-}
-
-func TestUnansweredLoginTriedEvery30Seconds(t *testing.T) {
-	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
-		api.fail(bunq.CreateSessionServer, 503, "")
-		before := len(api.seen(bunq.CreateSessionServer))
-		p.start(t)
-		time.Sleep(2*time.Minute + time.Second)
-		want := []float64{30, 30, 30, 30}
-		if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, want) {
-			t.Errorf("pauses are %v s, want %v", got, want)
-		}
-		api.answer(bunq.CreateSessionServer, nil)
-		time.Sleep(30 * time.Second)
-		p.expect(t, session.OK)
-	})
+func TestPausesBetweenFailedLogins(t *testing.T) {
+	for _, test := range []struct {
+		status      int
+		description string
+		want        []float64
+	}{
+		{400, rejection, []float64{30, 60, 120, 300, 300, 300}},
+		{503, "", slices.Repeat([]float64{30}, 38)},
+	} {
+		withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
+			api.fail(bunq.CreateSessionServer, test.status, test.description)
+			before := len(api.seen(bunq.CreateSessionServer))
+			p.start(t)
+			time.Sleep(19*time.Minute + time.Second)
+			if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, test.want) {
+				t.Errorf("status %d: pauses are %v s, want %v", test.status, got, test.want)
+			}
+			api.answer(bunq.CreateSessionServer, nil)
+			time.Sleep(time.Duration(test.want[3]) * time.Second)
+			p.expect(t, session.OK)
+		})
+	}
 }
 
 func TestLoginsAre30SecondsApartAcrossRestarts(t *testing.T) {
@@ -174,15 +169,10 @@ func TestRetryEndsBackoff(t *testing.T) {
 }
 
 func TestReadRejected(t *testing.T) {
-	for name, test := range map[string]struct {
-		status      int
-		description string
-	}{
-		"401": {401, "Insufficient authorisation."},
-		"403": {403, "Insufficient authentication."},
-		"400": {400, rejection},
+	for status, description := range map[int]string{
+		401: "Insufficient authorisation.", 403: "Insufficient authentication.", 400: rejection,
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(description, func(t *testing.T) {
 			withAPI(t, bunqtest.Options{}, 24*time.Hour, func(t *testing.T, api *recorder) {
 				p := start(t, api)
 				time.Sleep(time.Minute)
@@ -190,7 +180,7 @@ func TestReadRejected(t *testing.T) {
 				var accepts atomic.Bool
 				api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
 					if !accepts.Load() && r.Header.Get("X-Bunq-Client-Authentication") != installation {
-						api.Answer(w, r, test.status, []byte(`{"Error":[{"error_description":"`+test.description+`"}]}`))
+						api.Answer(w, r, status, []byte(`{"Error":[{"error_description":"`+description+`"}]}`))
 						return
 					}
 					api.Server.ServeHTTP(w, r)
