@@ -15,10 +15,6 @@ func TestOtherClients(t *testing.T) {
 			"User-Agent": "bunq-sdk-python/1.13.1", "X-Bunq-Geolocation": "0 0 0 0 NL", "X-Bunq-Language": "en_US",
 			"X-Bunq-Region": "nl_NL", "Cache-Control": "no-cache", "Accept": "*/*", "Connection": "keep-alive",
 		},
-		"C# SDK": {
-			"User-Agent": "bunq-sdk-csharp/1.14.0.0", "X-Bunq-Geolocation": "0 0 0 0 NL", "X-Bunq-Language": "en_US",
-			"X-Bunq-Region": "nl_NL", "Cache-Control": "no-cache",
-		},
 		"User-Agent alone": {"User-Agent": "minimal/1", requestID: ""},
 		"same request id":  {"User-Agent": "minimal/1", requestID: "1", "X-Bunq-Language": "", "X-Bunq-Region": ""},
 	} {
