@@ -131,8 +131,8 @@ func (f *fakeAPI) refuse(status int, description string) fault {
 }
 
 // rejectSessions refuses reads with a session, but not those with the installation.
-func (f *fakeAPI) rejectSessions(status int, description string) fault {
-	refuse := f.refuse(status, description)
+func (f *fakeAPI) rejectSessions() fault {
+	refuse := f.refuse(http.StatusUnauthorized, "Insufficient authorisation.")
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
