@@ -20,7 +20,7 @@ import (
 type Config struct {
 	BaseURL   string            // of the API, version included
 	UserAgent string            // name/version of the calling program; bunq rejects requests without one
-	Transport http.RoundTripper // nil: a new one of NewTransport
+	Transport http.RoundTripper // nil: that of net/http; its idle connections are closed after a timeout
 	Limiter   *Limiter          // shared by all clients that call from the same address; nil: one of its own
 	Observe   func(Call)        // called after each API call, from several goroutines; may be nil
 }
@@ -41,18 +41,9 @@ type Credentials struct {
 // NewClient returns a client. It sends nothing; the calls of one with an invalid base URL fail.
 func NewClient(config Config) *Client {
 	config.BaseURL = strings.TrimSuffix(config.BaseURL, "/")
-	config.Transport = cmp.Or(config.Transport, http.RoundTripper(NewTransport()))
+	config.Transport = cmp.Or(config.Transport, http.DefaultTransport)
 	config.Limiter = cmp.Or(config.Limiter, NewLimiter(MaxReads))
 	return &Client{config: config, served: map[*window]time.Time{}}
-}
-
-// NewTransport returns the transport of net/http, environment proxies included, with enough idle connections for many
-// accounts at one host. It pings HTTP/2 connections: one that dies silently would otherwise be used for minutes.
-func NewTransport() *http.Transport {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
-	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second}
-	return transport
 }
 
 // The time limits of one call, without its wait for the rate limit. A POST gets more time: it leaves a device server
@@ -86,6 +77,9 @@ func (c *Client) do(ctx context.Context, r request) error {
 	if err != nil {
 		call.Err = r.failure(call, err)
 		err = call.Err
+		if t, ok := c.config.Transport.(interface{ CloseIdleConnections() }); ok && call.Err.Reason == ReasonTimeout {
+			t.CloseIdleConnections() // the one of this call may not answer again
+		}
 	}
 	call.Warning = r.clean(call.Warning)
 	if c.config.Observe != nil {

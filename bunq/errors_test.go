@@ -114,7 +114,7 @@ func TestErrorHidesSecrets(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	transport := bunq.NewTransport()
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	plain := (*httptest.Server).Start
 	older := func(s *httptest.Server) {
