@@ -7,18 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
-	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-	sloggokit "github.com/tjhop/slog-gokit"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/internal/config"
@@ -48,6 +46,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP) // first of all: the default is to end the program
 	defer signal.Stop(reloads)
+	signal.Ignore(syscall.SIGPIPE)             // of a log that nobody reads any more
 	if info, ok := debug.ReadBuildInfo(); ok { // of a build that was not told its version
 		version.Version = cmp.Or(version.Version, info.Main.Version)
 	}
@@ -58,7 +57,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if o.configCheck {
 		return check(o, stdout, stderr)
 	}
-	logger, toolkitLogger := newLoggers(o, stderr)
+	dropped := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "bunq_exporter_log_lines_dropped_total", Help: "Number of log lines dropped because the log blocked.",
+	})
+	writer, flush := newLogWriter(stderr, dropped)
+	defer flush()
+	logger, toolkitLogger := newLoggers(o, writer)
 	if err := toolkit.Validate(*o.web.WebConfigFile); err != nil { // before anything is registered
 		_, _ = fmt.Fprintf(stderr, "%s: %s\n", *o.web.WebConfigFile, err)
 		return exitFailed
@@ -79,7 +83,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			go demo.scrape(ctx, accounts)
 		}
 	}
-	handler, err := newHandler(ctx, o, accounts, logger, toolkitLogger)
+	handler, err := newHandler(ctx, o, accounts, dropped, logger, toolkitLogger)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "bunq_exporter: %s, try --help\n", err)
 		return exitUsage
@@ -109,17 +113,4 @@ func check(o options, stdout, stderr io.Writer) int {
 	}
 	_, _ = fmt.Fprintf(stdout, "SUCCESS: %s is valid\n", o.configFile)
 	return exitOK
-}
-
-// newLoggers returns one log in two forms: go-kit's for the exporter, and slog's for the exporter-toolkit, which adds
-// time and caller itself.
-func newLoggers(o options, stderr io.Writer) (log.Logger, *slog.Logger) {
-	writer := log.NewSyncWriter(stderr)
-	logger := log.NewLogfmtLogger(writer)
-	if o.logFormat == "json" {
-		logger = log.NewJSONLogger(writer)
-	}
-	logger = level.NewFilter(logger, level.Allow(level.ParseDefault(o.logLevel, level.InfoValue())))
-	return log.With(logger, "time", log.DefaultTimestampUTC, "caller", log.DefaultCaller),
-		slog.New(sloggokit.NewGoKitHandler(logger, slog.LevelDebug))
 }

@@ -68,10 +68,11 @@ func newServer(handler http.Handler) *http.Server {
 	}
 }
 
-func newHandler(ctx context.Context, o options, accounts *accounts, logger log.Logger, toolkitLogger *slog.Logger,
+func newHandler(ctx context.Context, o options, accounts *accounts, dropped prometheus.Counter, logger log.Logger,
+	toolkitLogger *slog.Logger,
 ) (*web.Handler, error) {
 	exporter := prometheus.NewRegistry()
-	exporter.MustRegister(versioncollector.NewCollector("bunq_exporter"), accounts.reloadOK, accounts.reloadAt)
+	exporter.MustRegister(versioncollector.NewCollector("bunq_exporter"), accounts.reloadOK, accounts.reloadAt, dropped)
 	requests := prometheus.NewRegistry() // which is not exposed
 	if !o.disableExporterMetrics {
 		requests = exporter
