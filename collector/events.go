@@ -20,14 +20,12 @@ type events struct {
 	mu      sync.Mutex
 	failure string // summary of the last failure; "" for none
 	logged  map[int64]sighting
-	reads   int // that were logged
 }
 
 // sighting is what was last logged of a device server.
 type sighting struct {
 	status     bunq.Status // "": not found
 	unexpected bool
-	read       int // number of the read that showed it
 }
 
 // log logs what a read has changed. While the log blocks, it returns at once: a later read shows the same.
@@ -37,12 +35,10 @@ func (e *events) log(r Result) {
 	}
 	defer e.mu.Unlock()
 	e.logFailure(r.Err)
-	e.reads++
-	for _, id := range r.Known {
-		delete(e.logged, id)
-	}
 	for id, d := range r.DeviceServers {
-		if !slices.Contains(r.Known, id) {
+		if slices.Contains(r.Known, id) {
+			delete(e.logged, id)
+		} else {
 			e.logDeviceServer(d, slices.Contains(r.Unexpected, id))
 		}
 	}
@@ -65,7 +61,7 @@ func (e *events) logFailure(err error) {
 
 func (e *events) logDeviceServer(d bunq.DeviceServer, unexpected bool) {
 	before := e.logged[d.ID]
-	e.logged[d.ID] = sighting{d.Status, unexpected, e.reads}
+	e.logged[d.ID] = sighting{d.Status, unexpected}
 	message := "Found device server"
 	switch {
 	case before.status == d.Status && before.unexpected == unexpected:
@@ -85,22 +81,15 @@ func (e *events) logDeviceServer(d bunq.DeviceServer, unexpected bool) {
 
 // logMissing logs which device servers are not on the account, or no longer.
 func (e *events) logMissing(r Result) {
-	warn := func(id int64, before sighting) {
-		_ = level.Warn(e.logger).Log("msg", "Device server is not on the account", "id", id, "before", before.status)
+	ids := slices.Clone(r.Watched)
+	if !r.OwnOnly { // then only those that are watched were read one by one
+		ids = slices.AppendSeq(ids, maps.Keys(e.logged))
 	}
-	for _, id := range r.Watched {
-		if before, logged := e.logged[id]; r.NotFound(id) {
-			if !logged || before.status != "" {
-				warn(id, before)
-			}
-			e.logged[id] = sighting{read: e.reads}
+	for _, id := range ids {
+		before, logged := e.logged[id]
+		if r.NotFound(id) && (!logged || before.status != "") {
+			_ = level.Warn(e.logger).Log("msg", "Device server is not on the account", "id", id, "before", before.status)
+			e.logged[id] = sighting{}
 		}
 	}
-	maps.DeleteFunc(e.logged, func(id int64, before sighting) bool {
-		gone := before.read < e.reads && !r.OwnOnly && r.NotFound(id)
-		if gone && before.status != "" {
-			warn(id, before)
-		}
-		return gone
-	})
 }
