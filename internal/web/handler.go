@@ -57,12 +57,12 @@ func New(options Options) (*Handler, error) {
 	// The pattern excludes what the mux would take for a wildcard.
 	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
-		"GET /{$}":                   h.landing,
-		"GET " + runbooksURL:         h.runbooks,
+		"GET /{$}":                   h.page("landing.html", "Overview"),
+		"GET " + runbooksURL:         h.page("runbooks.html", "Runbooks"),
 		"GET " + exporterMetricsPath: h.instrument(h.exporterMetrics),
 		"GET /probe":                 h.probe,
 		"GET /sd":                    h.discovery,
-		"GET /status":                h.status,
+		"GET /status":                h.page("status.html", "Status"),
 		"GET /-/healthy":             h.healthy,
 		"GET /-/ready":               h.ready,
 		"POST /-/reload":             h.reload,

@@ -12,17 +12,14 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-//go:embed page.html landing.html status.html
+//go:generate go test -run TestRunbooksPageUpToDate . -update
+//go:embed *.html
 var files embed.FS
 
 var pages = template.Must(template.New("").Funcs(functions).ParseFS(files, "*.html"))
 
 //go:embed page.css
 var style string
-
-//go:generate go test -run TestRunbooksPageUpToDate . -update
-//go:embed runbooks.html
-var runbooks string
 
 // policy allows the pages their own style and icon, and nothing else.
 var policy = func() string {
@@ -31,26 +28,21 @@ var policy = func() string {
 		"style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }()
 
-func (h *Handler) show(w http.ResponseWriter, page, title string, content any) {
-	var text bytes.Buffer
-	if err := pages.ExecuteTemplate(&text, page, map[string]any{
-		"Style": template.CSS(style), //nolint:gosec // a file of the exporter
-		"Title": title, "Content": content, "Now": time.Now(),
-		"TelemetryPath": h.TelemetryPath, "Version": h.Version,
-	}); err != nil {
-		_ = level.Error(h.Logger).Log("msg", "Failed to render page", "page", page, "err", err)
-		http.Error(w, "Failed to render the page. The log shows the error.", http.StatusInternalServerError)
-		return
+// page returns the handler of a page. No page calls the bunq API.
+func (h *Handler) page(name, title string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		var text bytes.Buffer
+		if err := pages.ExecuteTemplate(&text, name, map[string]any{
+			"Style": template.CSS(style), //nolint:gosec // a file of the exporter
+			"Title": title, "Configuration": h.Configuration(), "Now": time.Now(),
+			"TelemetryPath": h.TelemetryPath, "Version": h.Version,
+		}); err != nil {
+			_ = level.Error(h.Logger).Log("msg", "Failed to render page", "page", name, "err", err)
+			http.Error(w, "Failed to render the page. The log shows the error.", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = text.WriteTo(w)
 	}
-	w.Header().Set("Content-Security-Policy", policy)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = text.WriteTo(w)
-}
-
-func (h *Handler) landing(w http.ResponseWriter, _ *http.Request) {
-	h.show(w, "landing.html", "Overview", nil)
-}
-
-func (h *Handler) runbooks(w http.ResponseWriter, _ *http.Request) {
-	h.show(w, "runbooks", "Runbooks", template.HTML(runbooks)) //nolint:gosec // a file of the exporter
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -26,11 +25,6 @@ var functions = template.FuncMap{
 
 // maxAge is the age from which a result is marked as old. Scrape intervals are shorter.
 const maxAge = 15 * time.Minute
-
-// status shows the results of the last scrape. It does not call the bunq API.
-func (h *Handler) status(w http.ResponseWriter, _ *http.Request) {
-	h.show(w, "status.html", "Status", h.Configuration())
-}
 
 // account is what the page shows of an account.
 type account struct {
