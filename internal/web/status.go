@@ -17,7 +17,7 @@ import (
 var functions = template.FuncMap{
 	"account": newAccount,
 	"age":     formatAge,
-	"alert":   func(s bunq.Status) string { return statuses[severity(s)].alert },
+	"alert":   func(s bunq.Status) string { return severityOf(s).alert },
 	"anchor":  strings.ToLower, // of the runbook for an alert
 	"old":     func(t time.Time) bool { return time.Since(t) > maxAge },
 	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
@@ -56,46 +56,41 @@ func newAccount(from *collector.Account) account {
 	}
 	for _, list := range [][]deviceServer{a.Watched, a.Unexpected} {
 		slices.SortFunc(list, func(a, b deviceServer) int {
-			return cmp.Or(bySeverity(a.Status, b.Status), cmp.Compare(a.ID, b.ID))
+			rank := severityOf(a.Status).rank - severityOf(b.Status).rank
+			return cmp.Or(rank, cmp.Compare(a.Status, b.Status), cmp.Compare(a.ID, b.ID))
 		})
 	}
 	return a
 }
 
-// statuses are the statuses and their alerts, the most important ones first. The empty one stands for all others.
-var statuses = []struct {
-	status bunq.Status
-	alert  string
-}{
-	{bunq.StatusBlocked, "BunqDeviceServerBlocked"},
-	{"", "BunqDeviceServerStatusUnknown"},
-	{bunq.StatusNeedsConfirmation, "BunqDeviceServerNeedsConfirmation"},
-	{bunq.StatusObsolete, "BunqDeviceServerObsolete"},
-	{bunq.StatusActive, ""},
+// severity is how important a status is, 0 for the most, and its alert.
+type severity struct {
+	rank  int
+	alert string
 }
 
-// severity returns the position of a status in statuses.
-func severity(status bunq.Status) int {
-	for i, s := range statuses {
-		if s.status == status {
-			return i
-		}
+// severities are those of the statuses. The empty status stands for all that bunq does not document.
+var severities = map[bunq.Status]severity{
+	bunq.StatusBlocked:           {0, "BunqDeviceServerBlocked"},
+	"":                           {1, "BunqDeviceServerStatusUnknown"},
+	bunq.StatusNeedsConfirmation: {2, "BunqDeviceServerNeedsConfirmation"},
+	bunq.StatusObsolete:          {3, "BunqDeviceServerObsolete"},
+	bunq.StatusActive:            {4, ""},
+}
+
+func severityOf(status bunq.Status) severity {
+	if s, documented := severities[status]; documented {
+		return s
 	}
-	return severity("")
+	return severities[""]
 }
-
-func bySeverity(a, b bunq.Status) int { return cmp.Or(severity(a)-severity(b), cmp.Compare(a, b)) }
 
 // shorten returns an API error without its details, which the page shows once.
 func shorten(err error) string {
-	var failed *bunq.Error
-	switch {
-	case !errors.As(err, &failed):
-		return err.Error()
-	case failed.StatusCode == 0:
-		return fmt.Sprintf("%s: %s", failed.Operation, failed.Reason)
+	if e, ok := errors.AsType[*bunq.Error](err); ok {
+		err = &bunq.Error{Operation: e.Operation, Reason: e.Reason, StatusCode: e.StatusCode}
 	}
-	return fmt.Sprintf("%s: %s, HTTP status %d", failed.Operation, failed.Reason, failed.StatusCode)
+	return err.Error()
 }
 
 func formatAge(t time.Time) string {
