@@ -59,7 +59,7 @@ func New(options Options) (*Handler, error) {
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
 		"GET /{$}":                   h.page("landing.html", "Overview"),
 		"GET " + runbooksURL:         h.page("runbooks.html", "Runbooks"),
-		"GET " + exporterMetricsPath: h.instrument(h.exporterMetrics),
+		"GET " + exporterMetricsPath: promhttp.InstrumentMetricHandler(h.Requests, h.expose(h.Exporter)).ServeHTTP,
 		"GET /probe":                 h.probe,
 		"GET /sd":                    h.discovery,
 		"GET /status":                h.page("status.html", "Status"),
@@ -73,7 +73,7 @@ func New(options Options) (*Handler, error) {
 	if !valid {
 		return nil, fmt.Errorf("invalid telemetry path %q: use a free path such as /metrics", options.TelemetryPath)
 	}
-	h.mux.HandleFunc("GET "+options.TelemetryPath, h.instrument(h.metrics))
+	h.mux.Handle("GET "+options.TelemetryPath, promhttp.InstrumentMetricHandler(h.Requests, http.HandlerFunc(h.metrics)))
 	return h, nil
 }
 
