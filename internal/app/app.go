@@ -79,7 +79,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer demo.stop()
 		accounts.load = demo.config
 		announce = func(exporter net.Addr) {
-			demo.announce(stdout, exporter, o.telemetryPath)
+			_, _ = fmt.Fprintf(stdout, demoText, reachable(exporter), o.telemetryPath, demo.baseURL, demo.APIKey)
 			go demo.scrape(ctx, accounts)
 		}
 	}

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -56,11 +55,6 @@ func (d *demo) config() (*config.Config, error) {
 	}}}, nil
 }
 
-// announce prints the addresses of the pages and of the simulated API.
-func (d *demo) announce(out io.Writer, exporter net.Addr, telemetryPath string) {
-	_, _ = fmt.Fprintf(out, demoText, reachable(exporter), telemetryPath, d.baseURL, d.APIKey)
-}
-
 // demoInterval is the interval at which the demo scrapes itself.
 const demoInterval = 15 * time.Second
 
@@ -71,14 +65,12 @@ func (d *demo) scrape(ctx context.Context, accounts *accounts) {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(collector.Scrape(scrape, accounts.configuration().Accounts))
 		_, _ = registry.Gather() // the pages show what fails
+		<-scrape.Done()          // at the end of the interval, or of ctx
 		cancel()
-		select {
-		case <-time.After(demoInterval):
-		case <-ctx.Done():
-		}
 	}
 }
 
+// demoText has the addresses of the pages and of the simulated API.
 const demoText = `
 bunq_exporter watches a simulated bunq API:
 
