@@ -53,8 +53,6 @@ type scrape struct {
 	accounts []*Account
 }
 
-var _ prometheus.Collector = (*scrape)(nil)
-
 // Scrape returns a collector that reads the accounts concurrently and ends with ctx: what was not read by then is
 // shown as such.
 func Scrape(ctx context.Context, accounts []*Account) prometheus.Collector {
@@ -184,8 +182,6 @@ type series struct {
 	gauge  *dto.Gauge
 	labels []*dto.LabelPair // all of the desc's, by name
 }
-
-var _ prometheus.Metric = (*series)(nil)
 
 // Desc implements [prometheus.Metric].
 func (s *series) Desc() *prometheus.Desc { return s.desc }
