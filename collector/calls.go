@@ -36,26 +36,24 @@ type Failure struct {
 
 func newCalls(account string) *calls {
 	labels := prometheus.Labels{"account": account}
-	counter := func(name, help string) prometheus.CounterOpts {
-		return prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}
+	counter := func(name, help string, variable ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, variable)
 	}
 	c := &calls{
-		requests: prometheus.NewCounterVec(counter("bunq_api_requests_total",
-			"Number of API requests by status code of the answer; code none is no answer."),
-			[]string{"method", "endpoint", "code"}),
-		errors: prometheus.NewCounterVec(counter("bunq_api_request_errors_total",
-			"Number of API requests that failed or were not sent, by reason."),
-			[]string{"method", "endpoint", "reason"}),
+		requests: counter("bunq_api_requests_total",
+			"Number of API requests by status code of the answer; code none is no answer.", "method", "endpoint", "code"),
+		errors: counter("bunq_api_request_errors_total",
+			"Number of API requests that failed or were not sent, by reason.", "method", "endpoint", "reason"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:        "bunq_api_request_duration_seconds",
 			Help:        "Time from an API request to its answer, read and verified.",
 			ConstLabels: labels, Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}, // no read takes longer
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"method", "endpoint"}),
-		waits: prometheus.NewCounter(counter("bunq_api_rate_limit_wait_seconds_total",
-			"Time that API requests waited for the rate limit.")),
-		warnings: prometheus.NewCounter(counter("bunq_api_warnings_total",
-			"Number of answers with an X-Bunq-Warning header.")),
+		waits: counter("bunq_api_rate_limit_wait_seconds_total",
+			"Time that API requests waited for the rate limit.").WithLabelValues(),
+		warnings: counter("bunq_api_warnings_total",
+			"Number of answers with an X-Bunq-Warning header.").WithLabelValues(),
 		failures: map[bunq.Reason]Failure{},
 	}
 	// These series exist at 0 from the start: an alert on an increase misses the first error of a new series.
