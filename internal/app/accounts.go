@@ -38,8 +38,8 @@ type accounts struct {
 // running is an account whose session is kept open.
 type running struct {
 	*collector.Account
-	config config.Account
-	stop   context.CancelFunc
+	login config.Account // without the device servers
+	stop  context.CancelFunc
 }
 
 func newAccounts(load func() (*config.Config, error), limiter *bunq.Limiter, logger log.Logger) *accounts {
@@ -75,14 +75,16 @@ func (a *accounts) reload(ctx context.Context) error {
 	a.running = map[string]running{}
 	var list []*collector.Account
 	for _, c := range loaded.Accounts {
-		account, ok := before[c.Name]
-		if ok && sameLogin(c, account.config) {
+		login := c
+		login.DeviceServers = config.DeviceServers{}
+		account := before[c.Name]
+		if reflect.DeepEqual(login, account.login) { // not so if there is none
 			account.Reload(collector.Selection(c.DeviceServers))
 			delete(before, c.Name)
 		} else {
 			account = a.start(ctx, c)
 		}
-		account.config = c
+		account.login = login
 		a.running[c.Name] = account
 		list = append(list, account.Account)
 	}
@@ -106,12 +108,6 @@ func (a *accounts) reloadAndLog(ctx context.Context) error {
 		_ = level.Error(a.logger).Log("msg", "Failed to reload configuration, keeping the previous one", "err", err)
 	}
 	return err
-}
-
-// sameLogin reports whether two configurations differ in nothing but the device servers.
-func sameLogin(a, b config.Account) bool {
-	a.DeviceServers = b.DeviceServers
-	return reflect.DeepEqual(a, b)
 }
 
 // start returns a new account that is kept logged in.
