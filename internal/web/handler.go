@@ -117,15 +117,14 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	targets := []string{r.Host}
-	groups := []map[string]any{{"targets": targets, "labels": map[string]string{
-		"__scheme__": scheme, "__metrics_path__": exporterMetricsPath, "instance": r.Host,
-	}}}
-	for _, account := range h.Configuration().Accounts {
-		groups = append(groups, map[string]any{"targets": targets, "labels": map[string]string{
-			"__scheme__": scheme, "__metrics_path__": "/probe", "__param_account": account.Name(),
-			"instance": r.Host + "/" + account.Name(),
-		}})
+	var groups []map[string]any
+	add := func(instance string, labels map[string]string) {
+		labels["__scheme__"], labels["instance"] = scheme, instance
+		groups = append(groups, map[string]any{"targets": []string{r.Host}, "labels": labels})
+	}
+	add(r.Host, map[string]string{"__metrics_path__": exporterMetricsPath})
+	for _, a := range h.Configuration().Accounts {
+		add(r.Host+"/"+a.Name(), map[string]string{"__metrics_path__": "/probe", "__param_account": a.Name()})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(groups) // fails only if the client is gone
