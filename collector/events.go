@@ -66,7 +66,7 @@ func (e *events) logDeviceServer(d bunq.DeviceServer, unexpected bool) {
 	switch {
 	case before.status == d.Status && before.unexpected == unexpected:
 		return
-	case unexpected && (!before.unexpected || before.status == ""):
+	case unexpected && !before.unexpected:
 		message = "Unexpected device server"
 	case before.status != "" && before.unexpected == unexpected:
 		message = "Status of device server changed"
