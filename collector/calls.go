@@ -16,6 +16,8 @@ import (
 // calls are the metrics of one account's API calls. They belong to the account, so that they end with it when it is
 // removed from the configuration.
 type calls struct {
+	*prometheus.Registry // of the following
+
 	requests *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -40,6 +42,7 @@ func newCalls(account string) *calls {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, variable)
 	}
 	c := &calls{
+		Registry: prometheus.NewRegistry(),
 		requests: counter("bunq_api_requests_total",
 			"Number of API requests by status code of the answer; code none is no answer.", "method", "endpoint", "code"),
 		errors: counter("bunq_api_request_errors_total",
@@ -56,6 +59,7 @@ func newCalls(account string) *calls {
 			"Number of answers with an X-Bunq-Warning header.").WithLabelValues(),
 		failures: map[bunq.Reason]Failure{},
 	}
+	c.MustRegister(c.requests, c.errors, c.duration, c.waits, c.warnings)
 	// These series exist at 0 from the start: an alert on an increase misses the first error of a new series.
 	for _, o := range []bunq.Operation{bunq.ListDeviceServers, bunq.CreateSessionServer} {
 		for _, code := range []string{"200", "429", "none"} {
@@ -106,11 +110,4 @@ func (c *calls) lastFailures() []Failure {
 	return slices.SortedFunc(maps.Values(c.failures), func(a, b Failure) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Err.Reason, b.Err.Reason))
 	})
-}
-
-// collect sends the metrics.
-func (c *calls) collect(metrics chan<- prometheus.Metric) {
-	for _, collector := range []prometheus.Collector{c.requests, c.errors, c.duration, c.waits, c.warnings} {
-		collector.Collect(metrics)
-	}
 }

@@ -79,7 +79,7 @@ func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
 	collectResult(ch, account, result)
 	sendTime(ch, lastSuccessDesc, state.LastSuccess, account)
 	collectLogin(ch, account, state.Login)
-	a.calls.collect(ch)
+	a.calls.Collect(ch)
 }
 
 func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result) {
