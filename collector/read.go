@@ -24,7 +24,7 @@ type read struct {
 func (a *Account) scrape(ctx context.Context) Result {
 	deadline, _ := ctx.Deadline()
 	for {
-		r, joined := a.join(ctx)
+		r, joined := a.join(ctx, deadline)
 		select {
 		case <-r.done:
 			// A read with less time than this scrape may have failed for that alone.
@@ -47,14 +47,13 @@ func (a *Account) scrape(ctx context.Context) Result {
 	}
 }
 
-// join returns the read in flight, or starts one. It goes on if the scraper disconnects: others may have joined.
-func (a *Account) join(ctx context.Context) (r *read, joined bool) {
+// join returns the read in flight, or starts one.
+func (a *Account) join(ctx context.Context, deadline time.Time) (r *read, joined bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.inFlight != nil {
 		return a.inFlight, true
 	}
-	deadline, _ := ctx.Deadline()
 	watched := a.selection.IDs
 	if a.selection.All {
 		watched = slices.Sorted(maps.Keys(a.lastReads))
@@ -66,11 +65,7 @@ func (a *Account) join(ctx context.Context) (r *read, joined bool) {
 	}
 	r.publish()
 	a.inFlight = r
-	go func() {
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-		defer cancel()
-		a.finish(r, a.read(ctx, r))
-	}()
+	go func() { a.finish(r, a.read(ctx, r)) }()
 	return r, false
 }
 
@@ -110,8 +105,11 @@ func (a *Account) remember(result Result) {
 	}
 }
 
-// read reads the device servers, with other credentials where bunq rejects the first ones.
+// read reads the device servers, with other credentials where bunq rejects the first ones. It goes on if the scraper
+// disconnects: others may have joined.
 func (a *Account) read(ctx context.Context, r *read) error {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), r.deadline)
+	defer cancel()
 	credentials, err := a.session.Credentials(ctx)
 	if own := a.session.State().DeviceServerID; own != 0 && !slices.Contains(r.result.Watched, own) {
 		r.result.Watched = append(slices.Clone(r.result.Watched), own)
