@@ -96,6 +96,3 @@ func (a *Account) LastReads() map[int64]LastRead {
 	defer a.mu.Unlock()
 	return maps.Clone(a.lastReads)
 }
-
-// Failures returns the last failed call of each reason, newest first.
-func (a *Account) Failures() []Failure { return a.calls.lastFailures() }

@@ -103,11 +103,11 @@ func (c *calls) observe(call bunq.Call) {
 		ObserveWithExemplar(call.Duration.Seconds(), ids)
 }
 
-// lastFailures returns the last failure of each reason, newest first.
-func (c *calls) lastFailures() []Failure {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.SortedFunc(maps.Values(c.failures), func(a, b Failure) int {
+// Failures returns the last failed call of each reason, newest first.
+func (a *Account) Failures() []Failure {
+	a.calls.mu.Lock()
+	defer a.calls.mu.Unlock()
+	return slices.SortedFunc(maps.Values(a.calls.failures), func(a, b Failure) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Err.Reason, b.Err.Reason))
 	})
 }
