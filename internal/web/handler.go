@@ -44,12 +44,7 @@ type Handler struct {
 	stopping atomic.Bool
 }
 
-const (
-	// runbooksURL is the path in the repository, so that links of alerts work with either.
-	runbooksURL = "/docs/runbooks.md"
-
-	exporterMetricsPath = "/metrics/exporter"
-)
+const exporterMetricsPath = "/metrics/exporter"
 
 // New returns a handler. A telemetry path that cannot be used is an error.
 func New(options Options) (*Handler, error) {
@@ -58,7 +53,7 @@ func New(options Options) (*Handler, error) {
 	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
 		"GET /{$}":                   h.page("landing.html", "Overview"),
-		"GET " + runbooksURL:         h.page("runbooks.html", "Runbooks"),
+		"GET /docs/runbooks.md":      h.page("runbooks.html", "Runbooks"), // as in the repository, for links of alerts
 		"GET " + exporterMetricsPath: promhttp.InstrumentMetricHandler(h.Requests, h.expose(h.Exporter)).ServeHTTP,
 		"GET /probe":                 h.probe,
 		"GET /sd":                    h.discovery,
