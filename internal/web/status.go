@@ -94,10 +94,9 @@ func shorten(err error) string {
 }
 
 func formatAge(t time.Time) string {
-	const day = 24 * time.Hour
 	age := time.Since(t).Truncate(time.Second)
-	if age >= 2*day {
-		return fmt.Sprintf("%d days ago", age/day)
+	if days := age / (24 * time.Hour); days >= 2 {
+		return fmt.Sprintf("%d days ago", days)
 	}
 	return age.String() + " ago"
 }
