@@ -48,7 +48,8 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 				[][]string{{"level=info", `msg="Status of `, "id=11", "status=ACTIVE"}}},
 			{"gone", func() { api.set(0, on("count=200", api.respond(http.StatusOK, list(0, object(11), object(14))))) },
 				[][]string{
-					{"level=warn", "not on the account", "id=13", "before=ACTIVE"}, {"level=warn", "not on the account", "id=99", "before=ACTIVE"},
+					{"level=warn", "not on the account", "id=13", "before=ACTIVE"},
+					{"level=warn", "not on the account", "id=99", "before=ACTIVE"},
 					{"level=warn", "not on the account", "id=1003"},
 				}},
 			{"all", func() {

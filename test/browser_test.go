@@ -117,11 +117,13 @@ func TestPagesInBrowser(t *testing.T) {
 	}
 }
 
-// rows are the rows of the table of device servers on the status page.
-const rows = `[...document.querySelectorAll("#demo tbody tr")].map(r => r.cells[0].innerText + r.cells[1].innerText)`
+// rows are the rows of the table of device servers on the status page, without the one whose status changes.
+const rows = `[...document.querySelectorAll("#demo tbody tr")].map(r => r.cells[0].innerText + r.cells[1].innerText)
+	.filter(r => !r.startsWith("4715"))`
 
 // broken are the alerts whose name is broken inside a word, in the table or a heading.
-const broken = `[...document.querySelectorAll("td a, h2")].filter(e => /^Bunq/.test(e.innerText) && e.firstChild).filter(e => {
+const broken = `[...document.querySelectorAll("td a, h2")].filter(e => {
+	if (!/^Bunq/.test(e.innerText)) return false;
 	const range = document.createRange();
 	range.selectNodeContents(e.firstChild);
 	return range.getClientRects().length != 1;
@@ -132,7 +134,7 @@ var pageContents = map[string][][2]string{
 	"landing": {{`[...document.querySelectorAll("main a")].map(a => a.getAttribute("href"))`,
 		`["/status","/docs/runbooks.md","/metrics","/metrics/exporter","/sd"]`}},
 	"status": {
-		{rows, `["4712BLOCKED","4713NEEDS_CONFIRMATION","4714OBSOLETE","4711ACTIVE","4715ACTIVE","4723ACTIVE","4720ACTIVE"]`},
+		{rows, `["4712BLOCKED","4713NEEDS_CONFIRMATION","4714OBSOLETE","4711ACTIVE","4723ACTIVE","4720ACTIVE"]`},
 		{`getComputedStyle(document.querySelector("[data-status=BLOCKED]")).backgroundColor`, `"rgb(198, 40, 40)"`},
 		{`[...document.querySelectorAll("h2")].map(h => h.innerText)`, `["demo"]`},
 	},
@@ -185,7 +187,8 @@ func TestReasonsInBrowser(t *testing.T) {
 			for device := range widths {
 				page := chromium.open(t, e.url+"/status", device, "light")
 				page.screenshot(t, strings.ReplaceAll(name, " ", "-")+"-"+device)
-				page.expect(t, fmt.Sprintf(`document.querySelector("td .error").innerText.startsWith("Not read: %s")`, test.reason), "true")
+				reason := fmt.Sprintf(`document.querySelector("td .error").innerText.startsWith("Not read: %s")`, test.reason)
+				page.expect(t, reason, "true")
 				page.expect(t, `document.querySelector("td [data-status=ACTIVE]") != null`, fmt.Sprint(test.fault != nil))
 				chromium.open(t, e.url+"/docs/runbooks.md", device, "light").expect(t, broken, `[]`)
 			}

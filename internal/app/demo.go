@@ -51,7 +51,8 @@ func (d *demo) stop() {
 func (d *demo) config() (*config.Config, error) {
 	return &config.Config{Accounts: []config.Account{{
 		Name: "demo", Environment: bunq.Sandbox, BaseURL: d.baseURL, APIKeyInline: d.APIKey,
-		ContextFile: filepath.Join(d.folder, "bunq.conf"), Description: "bunq_exporter", DeviceServers: config.DeviceServers{IDs: d.Watched()},
+		ContextFile: filepath.Join(d.folder, "bunq.conf"), Description: "bunq_exporter",
+		DeviceServers: config.DeviceServers{IDs: d.Watched()},
 	}}}, nil
 }
 

@@ -64,7 +64,8 @@ func TestTelemetryPathInvalid(t *testing.T) {
 		"", "/", "metrics", "/metrics/", "/a b", "/{id}",
 		"/metrics/exporter", "/status", "/docs/runbooks.md", "/-/ready", "/-/reload",
 	} {
-		if _, err := web.New(web.Options{TelemetryPath: path, Requests: prometheus.NewRegistry()}); err == nil || !strings.Contains(err.Error(), "/metrics") {
+		_, err := web.New(web.Options{TelemetryPath: path, Requests: prometheus.NewRegistry()})
+		if err == nil || !strings.Contains(err.Error(), "/metrics") {
 			t.Errorf("%q: %v, want an error with an example", path, err)
 		}
 	}
