@@ -46,7 +46,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	reloads := make(chan os.Signal, 1)
 	signal.Notify(reloads, syscall.SIGHUP) // first of all: the default is to end the program
 	defer signal.Stop(reloads)
-	signal.Ignore(syscall.SIGPIPE)             // of a log that nobody reads any more
+	signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
+
 	if info, ok := debug.ReadBuildInfo(); ok { // of a build that was not told its version
 		version.Version = cmp.Or(version.Version, info.Main.Version)
 	}

@@ -40,7 +40,7 @@ type Configuration struct {
 // Handler serves all paths of the exporter.
 type Handler struct {
 	Options
-	mux      *http.ServeMux
+	routes   http.Handler
 	stopping atomic.Bool
 }
 
@@ -48,7 +48,8 @@ const exporterMetricsPath = "/metrics/exporter"
 
 // New returns a handler. A telemetry path that cannot be used is an error.
 func New(options Options) (*Handler, error) {
-	h := &Handler{Options: options, mux: http.NewServeMux()}
+	mux := http.NewServeMux()
+	h := &Handler{Options: options, routes: http.NewCrossOriginProtection().Handler(mux)}
 	// The pattern excludes what the mux would take for a wildcard.
 	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
@@ -63,19 +64,19 @@ func New(options Options) (*Handler, error) {
 		"POST /-/reload":             h.reload,
 	} {
 		valid = valid && !strings.HasSuffix(pattern, " "+options.TelemetryPath)
-		h.mux.HandleFunc(pattern, route)
+		mux.HandleFunc(pattern, route)
 	}
 	if !valid {
 		return nil, fmt.Errorf("invalid telemetry path %q: use a free path such as /metrics", options.TelemetryPath)
 	}
-	h.mux.Handle("GET "+options.TelemetryPath, promhttp.InstrumentMetricHandler(h.Requests, http.HandlerFunc(h.metrics)))
+	mux.Handle("GET "+options.TelemetryPath, promhttp.InstrumentMetricHandler(h.Requests, http.HandlerFunc(h.metrics)))
 	return h, nil
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.NewCrossOriginProtection().Handler(h.mux).ServeHTTP(w, r)
+	h.routes.ServeHTTP(w, r)
 }
 
 // Stop makes the exporter report that it is not ready.
