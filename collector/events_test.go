@@ -11,7 +11,28 @@ import (
 	"bunq_exporter/collector"
 )
 
-func TestEventsAreLoggedOnce(t *testing.T) {
+// step is a change and what is logged of it: lines, each with all of some parts.
+type step struct {
+	name   string
+	change func()
+	want   [][]string
+}
+
+// expectEvents fails the test unless each change is logged once, however many scrapes follow.
+func expectEvents(t *testing.T, a *account, steps ...step) {
+	t.Helper()
+	for _, step := range steps {
+		step.change()
+		for range 8 {
+			scrape(t, time.Second, a)
+			time.Sleep(interval)
+		}
+		t.Log(step.name)
+		expectLines(t, a.logged(), step.want...)
+	}
+}
+
+func TestDeviceServerEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newAPI(bunqtest.Options{})
 		api.AddDeviceServer(1, device(11, bunq.StatusActive))
@@ -20,11 +41,7 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 		a := idleAccount(t, "company", nil, api, 11, 99)
 		a.Reload(collector.Selection{IDs: []int64{11, 99}, Known: []int64{12}})
 		go a.Run(t.Context())
-		for _, step := range []struct {
-			name   string
-			change func()
-			want   [][]string // parts of each line
-		}{
+		expectEvents(t, a, []step{
 			{"start", func() {}, [][]string{
 				{"level=warn", `msg="Registered `, "id=1003"},
 				{"level=info", "login_state=ok"},
@@ -60,23 +77,23 @@ func TestEventsAreLoggedOnce(t *testing.T) {
 				{"level=info", `msg="Found `, "id=1003"}, {"level=warn", `msg="Found `, "id=12", "status=BLOCKED"},
 				{"level=warn", `msg="Status of `, "id=11"},
 			}},
+		}...)
+	})
+}
+
+func TestFailureEvents(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+		a.logged() // of the start
+		expectEvents(t, a, []step{
 			{"hanging", func() { api.set(0, hang) },
 				[][]string{{"level=error", `msg="Failed to `, `err="GET device-server: timeout`}}},
 			{"maintenance", func() { api.set(0, api.refuse(http.StatusServiceUnavailable, "")) },
 				[][]string{{"level=error", `msg="Failed to `, `err="GET device-server: maintenance`}}},
 			{"recovery", func() { api.set(0, nil) }, [][]string{{"level=info", "again"}}},
-			{"own blocked", func() { api.SetStatus(1003, bunq.StatusBlocked) }, [][]string{
+			{"own blocked", func() { api.SetStatus(a.own(), bunq.StatusBlocked) }, [][]string{
 				{"level=error", "login_state=device_not_active", "err="},
-				{"level=warn", "id=1003", "before=ACTIVE", "status=BLOCKED"},
+				{"level=warn", "id=" + text(a.own()), "before=ACTIVE", "status=BLOCKED"},
 			}},
-		} {
-			step.change()
-			for range 8 {
-				scrape(t, time.Second, a)
-				time.Sleep(interval)
-			}
-			t.Log(step.name)
-			expectLines(t, a.logged(), step.want...)
-		}
+		}...)
 	})
 }
