@@ -3,7 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
-	"iter"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -93,6 +93,23 @@ ALERTS_FOR_STATE{alertname="BunqExporterGone",severity="critical",TARGET} 660x30
 `
 )
 
+// inOutage adds what the panels show in every outage: what was known, with its age.
+func inOutage(want map[string]string) map[string]string {
+	maps.Copy(want, map[string]string{
+		"bunq-overview/Accounts/A":                 "",
+		"bunq-overview/Accounts/B":                 "{} 1",
+		"bunq-overview/Time since last answer/A":   "{} 1200",
+		"bunq-overview/Device servers/A":           "{} 2",
+		"bunq-overview/Device servers/B":           "{} 1",
+		"bunq-overview/Not in the configuration/A": "{} 1",
+		"bunq-account/Device servers/A": `
+{severity="3",status="ACTIVE",id="11",description="payouts",ip="192.0.2.1"} 1200
+{severity="1",status="BLOCKED",id="12",description="bookkeeping",ip="192.0.2.2"} 1200
+{severity="3",status="ACTIVE",id="20",description="webshop",ip="192.0.2.3"} 1200`,
+	})
+	return want
+}
+
 // dashboardStates are the series of a situation, and what the queries of the panels return in a minute of it.
 var dashboardStates = []struct {
 	name, series string
@@ -123,50 +140,30 @@ var dashboardStates = []struct {
 			"bunq-overview/Firing alerts/A": `{alertname="The alert rules are not loaded"} 600000`,
 			"bunq-account/Firing alerts/A":  `{alertname="The alert rules are not loaded"} 600000`,
 		}},
-	// What was known stays, with its age. What bunq's errors were is counted once.
+	// What bunq's errors were is counted once.
 	{"maintenance", fmt.Sprintf(exporterSeries, "1x30", "1x10 0x19", "600x19", "0x10 0+1x19", "1x5 0x19") +
 		deviceServerSeries + removedSeries,
-		30, map[string]string{
-			"bunq-overview/Exporters/A":                "{} 1",
-			"bunq-overview/Accounts/A":                 "",
-			"bunq-overview/Accounts/B":                 "{} 1",
-			"bunq-overview/Time since last answer/A":   "{} 1200",
-			"bunq-overview/Device servers/A":           "{} 2",
-			"bunq-overview/Device servers/B":           "{} 1",
-			"bunq-overview/Not in the configuration/A": "{} 1",
-			"bunq-overview/Failed calls by reason/A":   `{reason="maintenance"} 10`,
-			"bunq-account/Account/A":                   "{} 0",
-			"bunq-account/Device servers/A": `
-{severity="3",status="ACTIVE",id="11",description="payouts",ip="192.0.2.1"} 1200
-{severity="1",status="BLOCKED",id="12",description="bookkeeping",ip="192.0.2.2"} 1200
-{severity="3",status="ACTIVE",id="20",description="webshop",ip="192.0.2.3"} 1200`,
+		30, inOutage(map[string]string{
+			"bunq-overview/Exporters/A":              "{} 1",
+			"bunq-overview/Failed calls by reason/A": `{reason="maintenance"} 10`,
+			"bunq-account/Account/A":                 "{} 0",
 			"bunq-account/Device servers/B": `
 {severity="2",status="ACTIVE, unexpected",id="30",description="old"} 600`,
 			"bunq-account/Device servers/C": `
 {id="12"} 240000
 {id="30"} 120000`,
-		}},
+		})},
 	{"exporter down", fmt.Sprintf(exporterSeries, "1x10 0x19", "1x10 stale", "stale", "0x10 stale", "1x5 stale") +
 		deviceServerSeries + alertSeries,
-		30, map[string]string{
-			"bunq-overview/Exporters/A":                "",
-			"bunq-overview/Exporters/B":                "{} 1",
-			"bunq-overview/Accounts/A":                 "",
-			"bunq-overview/Accounts/B":                 "{} 1",
-			"bunq-overview/Time since last answer/A":   "{} 1200",
-			"bunq-overview/Device servers/A":           "{} 2",
-			"bunq-overview/Device servers/B":           "{} 1",
-			"bunq-overview/Not in the configuration/A": "{} 1",
-			"bunq-account/Account/A":                   "{} -1",
-			"bunq-account/Time since last answer/A":    "{} 1200",
+		30, inOutage(map[string]string{
+			"bunq-overview/Exporters/A":             "",
+			"bunq-overview/Exporters/B":             "{} 1",
+			"bunq-account/Account/A":                "{} -1",
+			"bunq-account/Time since last answer/A": "{} 1200",
 			"bunq-overview/Firing alerts/A": `
 {severity="critical",ALERT="BunqDeviceServerBlocked",account="company",id="12",description="bookkeeping"} 240000
 {severity="critical",ALERT="BunqExporterGone",instance="exporter:10059",description="exporter:10059"} 660000`,
-			"bunq-account/Device servers/A": `
-{severity="3",status="ACTIVE",id="11",description="payouts",ip="192.0.2.1"} 1200
-{severity="1",status="BLOCKED",id="12",description="bookkeeping",ip="192.0.2.2"} 1200
-{severity="3",status="ACTIVE",id="20",description="webshop",ip="192.0.2.3"} 1200`,
-		}},
+		})},
 }
 
 // What the panels show while something is wrong.
@@ -185,16 +182,16 @@ func TestDashboardStates(t *testing.T) {
 	for _, state := range dashboardStates {
 		t.Run(state.name, func(t *testing.T) {
 			var input, queryTests []any
-			for series, values := range seriesLines(state.series) {
-				input = append(input, map[string]string{"series": series, "values": values})
+			for _, line := range seriesLines(state.series) {
+				input = append(input, map[string]string{"series": line[1], "values": line[2]})
 			}
 			for name, want := range state.want {
 				if queries[name] == "" {
 					t.Errorf("there is no query %s", name)
 				}
 				samples := []any{}
-				for labels, value := range seriesLines(want) {
-					samples = append(samples, map[string]any{"labels": labels, "value": json.Number(value)})
+				for _, line := range seriesLines(want) {
+					samples = append(samples, map[string]any{"labels": line[1], "value": json.Number(line[2])})
 				}
 				queryTests = append(queryTests, map[string]any{
 					"expr": queries[name], "eval_time": fmt.Sprintf("%dm", state.minute), "exp_samples": samples,
@@ -218,14 +215,8 @@ var (
 	bothLabels   = regexp.MustCompile(`ALERT="(\w+)"`)
 )
 
-// seriesLines splits lines of a series and its values.
-func seriesLines(text string) iter.Seq2[string, string] {
+// seriesLines returns the lines of a text, each also split into a series and its values.
+func seriesLines(text string) [][]string {
 	text = bothLabels.ReplaceAllString(seriesLabels.Replace(text), `alertname="$1",runbook="$1"`)
-	return func(yield func(string, string) bool) {
-		for _, match := range seriesLine.FindAllStringSubmatch(text, -1) {
-			if !yield(match[1], match[2]) {
-				return
-			}
-		}
-	}
+	return seriesLine.FindAllStringSubmatch(text, -1)
 }
