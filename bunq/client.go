@@ -20,7 +20,7 @@ import (
 type Config struct {
 	BaseURL   string            // of the API, version included
 	UserAgent string            // name/version of the calling program; bunq rejects requests without one
-	Transport http.RoundTripper // nil: that of net/http; its idle connections are closed after a timeout
+	Transport http.RoundTripper // nil: a [NewTransport] of its own
 	Limiter   *Limiter          // shared by all clients that call from the same address; nil: one of its own
 	Observe   func(Call)        // called after each API call, from several goroutines; may be nil
 }
@@ -41,7 +41,7 @@ type Credentials struct {
 // NewClient returns a client. It sends nothing; the calls of one with an invalid base URL fail.
 func NewClient(config Config) *Client {
 	config.BaseURL = strings.TrimSuffix(config.BaseURL, "/")
-	config.Transport = cmp.Or(config.Transport, http.DefaultTransport)
+	config.Transport = cmp.Or(config.Transport, NewTransport())
 	config.Limiter = cmp.Or(config.Limiter, NewLimiter(MaxReads))
 	return &Client{config: config, served: map[*window]time.Time{}}
 }

@@ -44,7 +44,7 @@ type running struct {
 
 func newAccounts(load func() (*config.Config, error), limiter *bunq.Limiter, logger log.Logger) *accounts {
 	a := &accounts{
-		load: load, logger: logger, transport: newTransport(), limiter: limiter,
+		load: load, logger: logger, transport: bunq.NewTransport(), limiter: limiter,
 		reloadOK: newGauge("successful", "Whether the last configuration reload attempt was successful."),
 		reloadAt: newGauge("success_timestamp_seconds", "Unix time of the last successful configuration reload."),
 	}
