@@ -33,6 +33,16 @@ func NewLimiter(reads int) *Limiter {
 	return &Limiter{reads: reads, windows: map[string]*window{}}
 }
 
+// Resume ends the pauses after HTTP status 429.
+func (l *Limiter) Resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.windows {
+		w.paused = time.Time{}
+		w.update()
+	}
+}
+
 // window is the state of one documented limit at one host: so many calls within any period. Limiter.mu guards it.
 type window struct {
 	name    string

@@ -3,9 +3,9 @@ package app
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"reflect"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +28,8 @@ type accounts struct {
 	transport http.RoundTripper // shared by all accounts, as are its connections
 	limiter   *bunq.Limiter
 
-	reloading sync.Mutex
-	running   map[string]running // by name; guarded by reloading
+	reloading chan struct{}      // holds one value during a reload
+	running   map[string]running // by name; belongs to the reload
 
 	current            atomic.Pointer[web.Configuration]
 	reloadOK, reloadAt prometheus.Gauge
@@ -44,7 +44,7 @@ type running struct {
 
 func newAccounts(load func() (*config.Config, error), limiter *bunq.Limiter, logger log.Logger) *accounts {
 	a := &accounts{
-		load: load, logger: logger, transport: bunq.NewTransport(), limiter: limiter,
+		load: load, logger: logger, transport: bunq.NewTransport(), limiter: limiter, reloading: make(chan struct{}, 1),
 		reloadOK: newGauge("successful", "Whether the last configuration reload attempt was successful."),
 		reloadAt: newGauge("success_timestamp_seconds", "Unix time of the last successful configuration reload."),
 	}
@@ -58,19 +58,49 @@ func newGauge(name, help string) prometheus.Gauge {
 
 func (a *accounts) configuration() web.Configuration { return *a.current.Load() }
 
-// reload reads the configuration and applies it as a whole; an invalid one changes nothing. The accounts run until
-// ctx ends. One that differs in nothing but its device servers keeps its session and its counters.
+// reloadTimeout is how long a reload waits for the disk of the configuration, and for a reload that does so already.
+const reloadTimeout = 10 * time.Second
+
+// reload reads the configuration and applies it as a whole; an invalid one changes nothing. Where the disk does not
+// answer in time, that is an error, and the configuration is applied when it does.
 func (a *accounts) reload(ctx context.Context) error {
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
+	inTime, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	applied := make(chan error, 1)
+	select {
+	case a.reloading <- struct{}{}:
+		go func() {
+			defer func() { <-a.reloading }()
+			applied <- a.apply(ctx)
+		}()
+	case <-inTime.Done():
+	}
+	select {
+	case err := <-applied:
+		return err
+	case <-inTime.Done():
+		return a.failed(fmt.Errorf("reading the configuration: no answer from its disk: %w", inTime.Err()))
+	}
+}
+
+// failed notes why a reload failed, unless another one has succeeded meanwhile.
+func (a *accounts) failed(err error) error {
+	before := a.current.Load()
+	current := *before
+	if current.Err = err; a.current.CompareAndSwap(before, &current) {
+		a.reloadOK.Set(0)
+	}
+	return err
+}
+
+// apply loads and applies the configuration. The accounts run until ctx ends. One that differs in nothing but its
+// device servers keeps its session and its counters.
+func (a *accounts) apply(ctx context.Context) error {
 	loaded, err := a.load()
 	if err != nil {
-		current := a.configuration()
-		current.Err = err
-		a.current.Store(&current)
-		a.reloadOK.Set(0)
-		return err
+		return a.failed(err)
 	}
+	a.limiter.Resume() // whoever reloads wants to know now
 	before := a.running
 	a.running = map[string]running{}
 	var list []*collector.Account
@@ -94,11 +124,16 @@ func (a *accounts) reload(ctx context.Context) error {
 	a.current.Store(&web.Configuration{Accounts: list, Loaded: time.Now()})
 	a.reloadOK.Set(1)
 	a.reloadAt.SetToCurrentTime()
+	go a.warn(loaded)
+	_ = level.Info(a.logger).Log("msg", "Loaded configuration", "accounts", len(list))
+	return nil
+}
+
+// warn logs which files with secrets others can access. It may wait for their disks.
+func (a *accounts) warn(loaded *config.Config) {
 	for _, warning := range loaded.Warnings() {
 		_ = level.Warn(a.logger).Log("msg", "Insecure file permissions", "err", warning)
 	}
-	_ = level.Info(a.logger).Log("msg", "Loaded configuration", "accounts", len(list))
-	return nil
 }
 
 // reloadAndLog is for a reload in the background.
