@@ -71,6 +71,9 @@ func (d *deviceServers) decode(body []byte) (read []DeviceServer, err error) {
 	if d.Response == nil {
 		return nil, errors.New("answer has no list of Response objects")
 	}
+	if len(d.Response) > pageSize { // whatever is the matter, memory and the number of series stay bounded
+		return nil, fmt.Errorf("answer has %d objects, more than the %d that were asked for", len(d.Response), pageSize)
+	}
 	for _, object := range d.Response {
 		raw := object.DeviceServer
 		if raw == nil || raw.ID < 1 || raw.Status == "" {

@@ -72,6 +72,7 @@ func TestDeviceServerMalformedAnswers(t *testing.T) {
 		expect(body, want == "list")
 	}
 	expect(strings.Repeat(`{"Response":[`, 100_000), false)
+	expect(`{"Response":[`+strings.Repeat(item(8)+",", 200)+item(7)+`]}`, false) // one more than a page has
 	expect(`{"Response":[`+item(7)+`],"Meta":"`+strings.Repeat("x", 4<<20)+`"}`, false)
 }
 
