@@ -47,32 +47,29 @@ var (
 		"Whether the context file is missing, cannot be used or is behind what is in use.")
 )
 
-// scrape collects accounts within one context.
-type scrape struct {
-	ctx      context.Context //nolint:containedctx // a scrape lives as long as its context, and Collect takes none
-	accounts []*Account
-}
-
-// Scrape returns a collector that reads the accounts concurrently and ends with ctx: what was not read by then is
-// shown as such.
-func Scrape(ctx context.Context, accounts []*Account) prometheus.Collector {
-	return &scrape{ctx, accounts}
-}
+// scrape is a collector of what was read.
+type scrape struct{ prometheus.CollectorFunc }
 
 // Describe implements [prometheus.Collector]. It is empty: which series there are depends on bunq.
-func (s *scrape) Describe(chan<- *prometheus.Desc) {}
+func (scrape) Describe(chan<- *prometheus.Desc) {}
 
-// Collect implements [prometheus.Collector].
-func (s *scrape) Collect(ch chan<- prometheus.Metric) {
+// Scrape reads the accounts concurrently and returns a collector of the results. It ends with ctx: what was not read by
+// then is shown as such.
+func Scrape(ctx context.Context, accounts []*Account) prometheus.Collector {
+	results := make([]Result, len(accounts))
 	var wg sync.WaitGroup
-	for _, a := range s.accounts {
-		wg.Go(func() { a.collect(s.ctx, ch) })
+	for i, a := range accounts {
+		wg.Go(func() { results[i] = a.scrape(ctx) })
 	}
 	wg.Wait()
+	return scrape{func(ch chan<- prometheus.Metric) {
+		for i, a := range accounts {
+			a.collect(ch, results[i])
+		}
+	}}
 }
 
-func (a *Account) collect(ctx context.Context, ch chan<- prometheus.Metric) {
-	result := a.scrape(ctx)
+func (a *Account) collect(ch chan<- prometheus.Metric, result Result) {
 	state := a.State()
 	account := label("account", a.name)
 	send(ch, accountInfoDesc, 1, account, label("environment", string(a.environment)))

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 	"bunq_exporter/collector"
@@ -63,10 +61,8 @@ const demoInterval = 15 * time.Second
 func (d *demo) scrape(ctx context.Context, accounts *accounts) {
 	for ctx.Err() == nil {
 		scrape, cancel := context.WithTimeout(ctx, demoInterval)
-		registry := prometheus.NewRegistry()
-		registry.MustRegister(collector.Scrape(scrape, accounts.configuration().Accounts))
-		_, _ = registry.Gather() // the pages show what fails
-		<-scrape.Done()          // at the end of the interval, or of ctx
+		collector.Scrape(scrape, accounts.configuration().Accounts) // the pages show what fails
+		<-scrape.Done()                                             // at the end of the interval, or of ctx
 		cancel()
 	}
 }

@@ -19,12 +19,13 @@ import (
 	"bunq_exporter/internal/web"
 )
 
-// The time limits of the HTTP servers: the exporter's, and that of the simulated API. A scrape sets its own write
+// The limits of the HTTP servers: the exporter's, and that of the simulated API. A scrape sets its own write
 // timeout.
 const (
 	readTimeout     = 10 * time.Second
 	writeTimeout    = 30 * time.Second
 	idleTimeout     = 5 * time.Minute // longer than scrape intervals, so that scrapers keep their connection
+	maxHeaderBytes  = 32 << 10        // Go's limit of 1 MiB for each half-open connection is too much
 	scrapeGrace     = time.Second     // for scrapes in flight at shutdown; then they answer with what is known
 	shutdownTimeout = 5 * time.Second
 )
@@ -64,7 +65,7 @@ func serve(ctx context.Context, o options, handler *web.Handler, accounts *accou
 func newServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout,
-		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 	}
 }
 

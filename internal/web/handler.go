@@ -42,7 +42,13 @@ type Handler struct {
 	Options
 	routes   http.Handler
 	stopping atomic.Bool
+	inFlight atomic.Int64  // requests
+	encoding chan struct{} // has an element for each answer that is being encoded
 }
+
+// maxInFlight is how many requests are answered at once. Two Prometheus servers that scrape 1,000 accounts each minute
+// have 330 in flight while bunq needs 10 s for each.
+const maxInFlight = 500
 
 const exporterMetricsPath = "/metrics/exporter"
 
@@ -50,6 +56,7 @@ const exporterMetricsPath = "/metrics/exporter"
 func New(options Options) (*Handler, error) {
 	mux := http.NewServeMux()
 	h := &Handler{Options: options, routes: http.NewCrossOriginProtection().Handler(mux)}
+	h.encoding = make(chan struct{}, 2) // so that a small answer need not wait for a large one
 	// The pattern excludes what the mux would take for a wildcard.
 	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
@@ -76,6 +83,11 @@ func New(options Options) (*Handler, error) {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	defer h.inFlight.Add(-1)
+	if h.inFlight.Add(1) > maxInFlight && !strings.HasPrefix(r.URL.Path, "/-/") { // health checks and reloads go on
+		http.Error(w, "Too many requests at once. Try again later.", http.StatusServiceUnavailable)
+		return
+	}
 	h.routes.ServeHTTP(w, r)
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"slices"
@@ -15,7 +16,7 @@ import (
 const (
 	defaultScrapeTimeout = 10 * time.Second // the default of Prometheus
 	maxScrapeTimeout     = 10 * time.Minute // no Prometheus is configured with more
-	writeTimeout         = 10 * time.Second // to send the metrics once they are collected
+	writeTimeout         = 10 * time.Second // to send the metrics once they are encoded
 )
 
 // metrics serves all accounts and the exporter's own metrics.
@@ -55,13 +56,35 @@ func (h *Handler) scrape(w http.ResponseWriter, r *http.Request, accounts []*col
 	h.expose(registry).ServeHTTP(w, r)
 }
 
-// expose returns the handler of metrics.
+// bufferedWriter holds the body of an answer back.
+type bufferedWriter struct {
+	http.ResponseWriter
+	body bytes.Buffer
+}
+
+// Write implements [http.ResponseWriter].
+func (w *bufferedWriter) Write(text []byte) (int, error) { return w.body.Write(text) }
+
+// expose returns the handler of metrics. Gathered metrics take several times the memory of an answer. So few are encoded
+// at once, and none of them waits for a client that does not read.
 func (h *Handler) expose(gatherer prometheus.Gatherer) http.Handler {
-	return promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+	metrics := promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		ErrorLog:           h.ErrorLog,
 		ErrorHandling:      promhttp.ContinueOnError,
 		EnableOpenMetrics:  true, // which has exemplars
 		DisableCompression: true, // it costs a fifth of the CPU time of a scrape, and 1 MiB of memory
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := bufferedWriter{ResponseWriter: w}
+		select {
+		case h.encoding <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		metrics.ServeHTTP(&answer, r)
+		<-h.encoding
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+		_, _ = answer.body.WriteTo(w) // fails only if the client is gone
 	})
 }
 

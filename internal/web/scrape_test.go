@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +78,87 @@ func TestHeadReadsNothing(t *testing.T) {
 		}
 		if n := api.Requests(bunq.ListDeviceServers); n != 0 || !account.State().Result.Start.IsZero() {
 			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// blockedWriter is that of a client that does not read.
+type blockedWriter struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *blockedWriter) SetWriteDeadline(deadline time.Time) error {
+	w.deadline = deadline
+	return nil
+}
+
+func (w *blockedWriter) Write([]byte) (int, error) {
+	time.Sleep(time.Until(w.deadline))
+	return 0, os.ErrDeadlineExceeded
+}
+
+func TestClientsThatDoNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, _ := runAccount(t, "company")
+		handler, start := newHandler(t, newOptions(account)), time.Now()
+		var clients sync.WaitGroup
+		for range 300 {
+			clients.Go(func() {
+				r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+				r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "600")
+				handler.ServeHTTP(&blockedWriter{ResponseRecorder: httptest.NewRecorder()}, r)
+			})
+		}
+		synctest.Wait()
+		expect(t, get(handler, "/metrics"), `bunq_up{account="company"} 1`, "promhttp_metric_handler_requests_in_flight 301")
+		if took := time.Since(start); took > 2*time.Second { // of bunq's rate limit
+			t.Errorf("another scrape took %v", took)
+		}
+		if clients.Wait(); time.Since(start) > 12*time.Second {
+			t.Errorf("the clients were given up after %v", time.Since(start))
+		}
+	})
+}
+
+func TestTooManyRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account, _ := newAccount(t, "company") // a scrape waits for the first login
+		handler := newHandler(t, newOptions(account))
+		var scrapes sync.WaitGroup
+		for i := range 500 {
+			scrapes.Go(func() {
+				target := []string{"/metrics", "/probe?account=company"}[i%2]
+				if w := request(handler, "GET", target); w.Code != http.StatusOK {
+					t.Errorf("scrape %d: status %d", i, w.Code)
+				}
+			})
+		}
+		synctest.Wait()
+		for target, want := range map[string]int{
+			"/metrics": 503, "/probe?account=company": 503, "/metrics/exporter": 503, "/status": 503, "/-/healthy": 200,
+		} {
+			if w := request(handler, "GET", target); w.Code != want {
+				t.Errorf("%s: status %d, want %d", target, w.Code, want)
+			}
+		}
+		scrapes.Wait()
+		expect(t, get(handler, "/metrics"), `bunq_up{account="company"} 0`)
+	})
+}
+
+// Gathered metrics take several times the memory of an answer.
+func TestTwoAnswersEncodedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		options := newOptions()
+		options.Exporter.MustRegister(prometheus.CollectorFunc(func(chan<- prometheus.Metric) { time.Sleep(time.Second) }))
+		handler, start := newHandler(t, options), time.Now()
+		var scrapes sync.WaitGroup
+		for range 20 {
+			scrapes.Go(func() { get(handler, "/metrics") })
+		}
+		if scrapes.Wait(); time.Since(start) != 10*time.Second {
+			t.Errorf("20 answers took %v, want 10 s", time.Since(start))
 		}
 	})
 }
