@@ -4,6 +4,7 @@ package collector
 import (
 	"context"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -68,7 +69,9 @@ func (a *Account) Environment() bunq.Environment { return a.environment }
 // Reload replaces the selection of device servers, and lets the account log in without further delay.
 func (a *Account) Reload(s Selection) {
 	a.mu.Lock()
-	a.selection, a.inFlight = s, nil
+	if !reflect.DeepEqual(a.selection, s) { // or many reloads would start as many reads
+		a.selection, a.inFlight = s, nil
+	}
 	for _, id := range s.Known {
 		delete(a.lastReads, id)
 	}

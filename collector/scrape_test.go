@@ -134,6 +134,7 @@ func TestScrapesShareRead(t *testing.T) {
 			all = append(all, &scraper{start: time.Duration(i) * 3 * time.Millisecond, timeout: timeout})
 		}
 		start := time.Now()
+		time.AfterFunc(50*time.Millisecond, func() { a.Reload(collector.Selection{IDs: watched}) }) // as before
 		runScrapers(t, a, all...)
 		api.expect(t, firstPage, firstPage+"&older_id=12")
 		for _, s := range all {
