@@ -1,7 +1,7 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover survival bench latency screenshots image
+.PHONY: test race lint cover survival bench soak latency screenshots image
 
 test: ## all tests; a test that needs a missing tool says how to install it
 	$(GO) test $(PACKAGES)
@@ -31,6 +31,11 @@ bench:
 	$(GO) test -run '^$$' -bench Scrape -benchtime $(BENCHTIME) ./test
 	$(GO) test -run '^$$' -bench Start -benchtime 20x ./test
 	$(GO) test -run '^$$' -bench '$(LIMITS)' -benchtime 1x -timeout 30m ./test
+
+# The load of docs/performance.md for a longer time. Needs 12,000 open files.
+SOAK ?= 30m
+soak:
+	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestLoad ./test
 
 # The measurements of docs/alerting.md, which take half an hour.
 latency:

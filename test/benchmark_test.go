@@ -53,7 +53,7 @@ func serveUnlimited(configFile string) {
 
 // newPopulated returns an API that has n device servers once the exporter has registered its own, and a configuration
 // that watches them.
-func newPopulated(b *testing.B, n int64, options bunqtest.Options) (a *api, configFile string) {
+func newPopulated(b testing.TB, n int64, options bunqtest.Options) (a *api, configFile string) {
 	b.Helper()
 	a = serveAPI(b, options)
 	var ids []int64
