@@ -1,7 +1,7 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover survival bench soak latency screenshots image
+.PHONY: test race lint cover fuzz survival bench soak latency screenshots image
 
 test: ## all tests; a test that needs a missing tool says how to install it
 	$(GO) test $(PACKAGES)
@@ -17,6 +17,13 @@ lint:
 cover:
 	$(GO) test -coverpkg=./bunq,./collector -coverprofile=coverage.out ./bunq/... ./collector
 	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print "coverage of bunq/ and collector/: " $$3; exit $$3 + 0 < 90 }'
+
+# Runs each fuzz target for a time. An input that fails is written to the corpus in testdata/fuzz of its package.
+FUZZTIME ?= 30s
+fuzz:
+	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' . | while IFS=: read -r file target; do \
+		$(GO) test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$(dirname "$$file")"; \
+	done
 
 # Kills processes at random moments of their registration, and makes their file system fail. Needs root.
 TRIALS ?= 400

@@ -159,7 +159,7 @@ func (c *Context) encode() []byte {
 	set(installedKey, c.Installation.Created.Format(timeLayout), !c.Installation.Created.IsZero())
 	set(deviceServerKey, c.DeviceServerID, !c.Registered || c.DeviceServerID != 0)
 	set(requestedKey, c.Requested, c.Requested != "")
-	set(loginRequestedKey, c.LoginRequested.UTC(), !c.LoginRequested.IsZero())
+	set(loginRequestedKey, c.LoginRequested, !c.LoginRequested.IsZero())
 	if c.Installation.Token != "" && !c.Installation.read {
 		document[installationKey] = c.Installation.encode()
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bunq_exporter/bunq"
-	"bunq_exporter/bunq/apicontext"
 	"bunq_exporter/bunq/bunqtest"
 )
 
@@ -103,30 +102,6 @@ func TestSaveForSDKs(t *testing.T) {
 				t.Errorf("%s is not PEM", name)
 			}
 		}
-	}
-}
-
-func TestRoundTrip(t *testing.T) {
-	registered, requested := newContext(t), newContext(t)
-	requested.Registered, requested.DeviceServerID, requested.Requested = false, 0, "bunq_exporter"
-	keyless := newContext(t)
-	keyless.APIKey, keyless.DeviceServerID, keyless.Session = "", 0, apicontext.Session{}
-	for name, c := range map[string]*apicontext.Context{
-		"registered": registered, "requested": requested, "without key and id": keyless,
-		"no installation": {Environment: bunq.Sandbox, APIKey: apiKey},
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := writeFile(t, "{}")
-			check(t, c.Save(path))
-			want := *c
-			want.Session.User = bunq.User{}
-			expectContext(t, &want, load(t, path))
-			text := readFile(t, path)
-			check(t, load(t, path).Save(path))
-			if got := readFile(t, path); got != text {
-				t.Errorf("saved again, -first +second:\n%s", cmp.Diff(text, got))
-			}
-		})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/apicontext"
@@ -65,7 +66,7 @@ func readFile(t *testing.T, path string) string {
 	return string(text)
 }
 
-func parse(t *testing.T, text string) (document map[string]any) {
+func parse(t rapid.TB, text string) (document map[string]any) {
 	t.Helper()
 	check(t, json.Unmarshal([]byte(strings.TrimPrefix(text, "\ufeff")), &document))
 	return document
@@ -78,7 +79,7 @@ func load(t *testing.T, path string) *apicontext.Context {
 	return c
 }
 
-func check(t *testing.T, err error) {
+func check(t rapid.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func check(t *testing.T, err error) {
 }
 
 // expectContext compares what a context says, but not how its file is written.
-func expectContext(t *testing.T, want, got *apicontext.Context) {
+func expectContext(t rapid.TB, want, got *apicontext.Context) {
 	t.Helper()
 	exported := cmpopts.IgnoreUnexported(*got, got.Installation, got.Session)
 	private := cmp.Comparer(func(a, b *rsa.PrivateKey) bool { return a == b || a != nil && b != nil && a.Equal(b) })
