@@ -188,26 +188,3 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
-
-// FuzzAnswers answers all calls with any status and body, signed.
-func FuzzAnswers(f *testing.F) {
-	for _, section := range []string{"answers that are not", "errors"} {
-		for _, body := range answers(section) {
-			f.Add(uint16(0), []byte(body))
-			f.Add(uint16(200), []byte(body))
-		}
-	}
-	for _, objects := range answers("POST session-server") {
-		f.Add(uint16(0), []byte(`{"Response":[`+objects+`]}`))
-	}
-	f.Fuzz(func(t *testing.T, status uint16, body []byte) {
-		client, _ := newClient(t, signed(200+int(status)%400, string(body)))
-		for operation, makeCall := range makers {
-			var e *bunq.Error
-			err := makeCall(t.Context(), client)
-			if err != nil && (!errors.As(err, &e) || e.Operation != operation || e.Reason == "" || bunq.NotSent(err)) {
-				t.Errorf("the error of %s is %#v", operation, err)
-			}
-		}
-	})
-}

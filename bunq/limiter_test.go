@@ -3,13 +3,9 @@ package bunq_test
 import (
 	"context"
 	"errors"
-	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,11 +28,11 @@ type limited struct {
 }
 
 // inSynctest runs a test in a bubble, which fails it for goroutines that do not end.
-func inSynctest(t *testing.T, reads int, wrap func(http.Handler) http.RoundTripper, test func(*testing.T, *limited)) {
+func inSynctest(t *testing.T, reads int, test func(*testing.T, *limited)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &limited{start: time.Now(), limiter: bunq.NewLimiter(reads)}
 		for range 5 {
-			client, _ := connect(t, bunq.Config{Transport: wrap(l), Limiter: l.limiter})
+			client, _ := connect(t, bunq.Config{Transport: bunqtest.Transport(l), Limiter: l.limiter})
 			l.clients = append(l.clients, client)
 		}
 		test(t, l)
@@ -65,76 +61,8 @@ func (l *limited) read(t *testing.T, client int, d time.Duration) bool {
 	return !errors.Is(read(ctx, l.clients[client]), bunq.ReasonRateLimited)
 }
 
-func TestLimiterWindows(t *testing.T) {
-	for _, test := range []struct {
-		operation bunq.Operation
-		reads     int
-		want      []float64
-	}{
-		{bunq.ListDeviceServers, 3, []float64{0, 0, 0, 3, 3, 3, 6, 6}},
-		{bunq.ReadDeviceServer, 1, []float64{0, 3, 6}},
-		{bunq.CreateSessionServer, 3, []float64{0, 30, 60}},
-		{bunq.CreateDeviceServer, 3, []float64{0, 0, 0, 0, 0, 3, 3}},
-	} {
-		t.Run(test.operation.String(), func(t *testing.T) {
-			inSynctest(t, test.reads, bunqtest.Transport, func(t *testing.T, l *limited) {
-				for i := range test.want {
-					l.Go(func() {
-						err := makers[test.operation](t.Context(), l.clients[i%5])
-						for bunq.NotSent(err) { // a POST does not wait
-							time.Sleep(apiError(t, err).RetryAfter)
-							err = makers[test.operation](t.Context(), l.clients[i%5])
-						}
-						expectReason(t, err, bunq.ReasonNotFound)
-					})
-				}
-				l.expect(t, test.want...)
-			})
-		})
-	}
-}
-
-// The limit holds where requests arrive, however long they travel.
-func TestLimiterTravelTimes(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	var mu sync.Mutex
-	random := rand.New(rand.NewPCG(seed, 0))
-	sleepUpTo := func(ctx context.Context, limits ...time.Duration) {
-		mu.Lock()
-		d := time.Duration(random.Int64N(int64(limits[random.IntN(len(limits))])))
-		mu.Unlock()
-		select {
-		case <-time.After(d):
-		case <-ctx.Done():
-		}
-	}
-	wrap := func(api http.Handler) http.RoundTripper {
-		return bunqtest.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if sleepUpTo(r.Context(), time.Microsecond, 50*time.Millisecond, 4*time.Second); r.Context().Err() == nil {
-				api.ServeHTTP(w, r)
-			}
-			sleepUpTo(r.Context(), time.Microsecond, 4*time.Second)
-		}))
-	}
-	inSynctest(t, 3, wrap, func(t *testing.T, l *limited) {
-		for i := range 100 {
-			l.Go(func() {
-				sleepUpTo(t.Context(), time.Minute)
-				l.read(t, i%5, []time.Duration{8 * time.Second, 12 * time.Second, time.Hour}[i%3])
-			})
-		}
-		l.Wait()
-		for i := 3; i < len(l.arrived); i++ {
-			if within := l.arrived[i] - l.arrived[i-3]; within < 3-1e-9 {
-				t.Errorf("four requests arrived within %v s", within)
-			}
-		}
-	})
-}
-
 func TestLimiterGivesUpAtOnce(t *testing.T) {
-	inSynctest(t, 3, bunqtest.Transport, func(t *testing.T, l *limited) {
+	inSynctest(t, 3, func(t *testing.T, l *limited) {
 		for range 7 {
 			l.Go(func() { l.read(t, 0, time.Hour) })
 		}
@@ -160,19 +88,9 @@ func TestLimiterGivesUpAtOnce(t *testing.T) {
 	})
 }
 
-func TestLimiterFairBetweenClients(t *testing.T) {
-	inSynctest(t, 3, bunqtest.Transport, func(t *testing.T, l *limited) {
-		for range 60 {
-			l.Go(func() { l.read(t, 0, time.Hour) })
-		}
-		for _, at := range []time.Duration{time.Second, 10 * time.Second, 19 * time.Second} {
-			time.Sleep(time.Until(l.start.Add(at)))
-			if !l.read(t, 1, 2500*time.Millisecond) {
-				t.Errorf("after %s, the client that was served longest ago is not the next", at)
-			}
-		}
-	})
-	inSynctest(t, 1, bunqtest.Transport, func(t *testing.T, l *limited) {
+// A call of another client, served longer ago, takes the time that a call had.
+func TestLimiterOvertakenCallGivesUp(t *testing.T) {
+	inSynctest(t, 1, func(t *testing.T, l *limited) {
 		l.Go(func() { l.read(t, 0, time.Hour) })
 		synctest.Wait()
 		time.AfterFunc(time.Second, func() { l.read(t, 1, time.Hour) })
@@ -183,63 +101,13 @@ func TestLimiterFairBetweenClients(t *testing.T) {
 	})
 }
 
-func TestLimiterAfterOutcome(t *testing.T) {
-	for name, test := range map[string]struct {
-		first []any // an error or the Retry-After of a 429; after 0.5 s and 1 s
-		then  []float64
-	}{
-		"no connection":    {[]any{&net.OpError{Op: "dial", Err: io.EOF}}, []float64{.5, .5, .5, 3.5}},
-		"no proxy":         {[]any{&net.OpError{Op: "proxyconnect", Err: io.EOF}}, []float64{.5, .5, .5, 3.5}},
-		"broken":           {[]any{&net.OpError{Op: "read", Err: io.EOF}}, []float64{.5, .5, 3.5, 3.5}},
-		"timeout":          {[]any{context.DeadlineExceeded}, []float64{.5, .5, 3.5, 3.5}},
-		"no Retry-After":   {[]any{""}, []float64{30.5, 30.5, 30.5, 33.5}},
-		"Retry-After":      {[]any{"7"}, []float64{7.5, 7.5, 7.5, 10.5}},
-		"long Retry-After": {[]any{"2147483647"}, []float64{300.5, 300.5, 300.5, 303.5}},
-		"first is longer":  {[]any{"60", ""}, []float64{60.5, 60.5, 60.5, 63.5}},
-		"second is longer": {[]any{"7", "60"}, []float64{61, 61, 61, 64}},
-	} {
-		var sent atomic.Int32
-		wrap := func(api http.Handler) http.RoundTripper {
-			return roundTripper(func(r *http.Request) (*http.Response, error) {
-				i := int(sent.Add(1))
-				if i > len(test.first) {
-					return bunqtest.Transport(api).RoundTrip(r)
-				}
-				time.Sleep(time.Duration(i) * time.Second / 2)
-				if err, ok := test.first[i-1].(error); ok {
-					return nil, err
-				}
-				answer := unsigned(http.StatusTooManyRequests, "Retry-After", test.first[i-1].(string), "")
-				return bunqtest.Transport(answer).RoundTrip(r)
-			})
-		}
-		t.Run(name, func(t *testing.T) {
-			inSynctest(t, 3, wrap, func(t *testing.T, l *limited) {
-				for i := range test.first {
-					l.Go(func() { l.read(t, i, time.Hour) })
-				}
-				l.Wait()
-				for i := range test.then {
-					l.Go(func() { l.read(t, i, time.Hour) })
-				}
-				synctest.Wait()
-				fits := time.Duration(test.then[3]*float64(time.Second)) - time.Since(l.start)
-				if began := time.Now(); l.read(t, 0, fits-time.Millisecond) || time.Since(began) != 0 {
-					t.Errorf("a call that does not fit waited for %s", time.Since(began))
-				}
-				l.expect(t, test.then...)
-			})
-		})
-	}
-}
-
 func TestLimiterOfEachHost(t *testing.T) {
 	for hosts, want := range map[string]float64{
 		"https://api.bunq.com/v1 https://public-api.sandbox.bunq.com/v1": 0,
 		"http://127.0.0.1:1/v1 http://127.0.0.1:2/v1":                    0,
 		"https://api.bunq.com/v1 https://API.bunq.com:443/v1/":           3,
 	} {
-		inSynctest(t, 1, bunqtest.Transport, func(t *testing.T, l *limited) {
+		inSynctest(t, 1, func(t *testing.T, l *limited) {
 			for _, base := range strings.Fields(hosts) {
 				client, _ := connect(t, bunq.Config{BaseURL: base, Transport: bunqtest.Transport(l), Limiter: l.limiter})
 				_ = read(t.Context(), client)
