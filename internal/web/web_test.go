@@ -35,7 +35,7 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // newAccount returns an account that watches the device servers 11 and 99. It is not logged in.
-func newAccount(t *testing.T, name string) (*collector.Account, *fakeAPI) {
+func newAccount(t testing.TB, name string) (*collector.Account, *fakeAPI) {
 	server := bunqtest.New(bunqtest.Options{})
 	api, now := &fakeAPI{Server: server}, time.Now()
 	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: "sandbox_key", SessionTimeout: time.Hour})
@@ -70,7 +70,7 @@ func newOptions(accounts ...*collector.Account) web.Options {
 	}
 }
 
-func newHandler(t *testing.T, options web.Options) *web.Handler {
+func newHandler(t testing.TB, options web.Options) *web.Handler {
 	handler, err := web.New(options)
 	if err != nil {
 		t.Fatal(err)
