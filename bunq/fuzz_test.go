@@ -67,7 +67,8 @@ func addAnswers(f *testing.F, prefix, suffix string, sections ...string) {
 }
 
 func FuzzReads(f *testing.F) {
-	addAnswers(f, `{"Response":[$seven,`, `],"Pagination":{"older_url":"/v1/device-server?older_id=7"}}`, "invalid device")
+	const more = `],"Pagination":{"older_url":"/v1/device-server?older_id=7"}}`
+	addAnswers(f, `{"Response":[`+item(7)+`,`, more, "invalid device")
 	addAnswers(f, `{"Response":[`, `]}`, "invalid device")
 	addAnswers(f, "", "", "answers that are not", "errors")
 	unverified := bunq.Credentials{Token: token}

@@ -45,10 +45,9 @@ func change(t *rapid.T, c, complete *apicontext.Context) {
 		c.LoginRequested = at.Draw(t, "login requested")
 	}
 	if c.Registered && rapid.Bool().Draw(t, "open") {
-		kinds := []string{"UserPerson", "UserCompany", "UserApiKey", "UserPaymentServiceProvider"}
-		user := bunq.User{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), ID: 42, JSON: json.RawMessage(`{"id":42}`)}
-		expiry := at.Draw(t, "expiry").Truncate(time.Second).Local()
-		c.Session = apicontext.Session{Token: "s" + text.Draw(t, "session"), Expiry: expiry, User: user}
+		c.Session = complete.Session
+		c.Session.Token += text.Draw(t, "session")
+		c.Session.Expiry = at.Draw(t, "expiry").Truncate(time.Second).Local()
 	}
 }
 

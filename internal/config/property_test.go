@@ -22,7 +22,7 @@ func drawConfig(t *rapid.T) (accounts []config.Account, text string) {
 	names := rapid.SliceOfNDistinct(rapid.StringMatching(`[A-Za-z0-9_-]{1,9}`), 1, 4, rapid.ID).Draw(t, "names")
 	for i, name := range names {
 		a := config.Account{Name: name, ContextFile: fmt.Sprintf("%d.conf", i), Description: "bunq_exporter"}
-		a.Environment = rapid.SampledFrom([]bunq.Environment{bunq.Production, bunq.Sandbox}).Draw(t, "environment")
+		a.Environment = []bunq.Environment{bunq.Production, bunq.Sandbox}[i%2]
 		text += fmt.Sprintf("- name: %q\n  environment: %s\n  context_file: %s\n", name, a.Environment, a.ContextFile)
 		maybe := func(key string, into *string, values *rapid.Generator[string]) {
 			if rapid.Bool().Draw(t, key) {
@@ -30,13 +30,13 @@ func drawConfig(t *rapid.T) (accounts []config.Account, text string) {
 				text += fmt.Sprintf("  %s: %+q\n", key, *into)
 			}
 		}
-		maybe("description", &a.Description, rapid.String().Filter(func(s string) bool { return strings.TrimSpace(s) != "" }))
+		isText := func(s string) bool { return strings.TrimSpace(s) != "" }
+		maybe("description", &a.Description, rapid.String().Filter(isText))
 		maybe("base_url", &a.BaseURL, rapid.SampledFrom([]string{"https://bunq.example/v1", "http://[::1]:8080/v1"}))
 		if maybe("api_key", &a.APIKeyInline, rapid.Just("sandbox_"+key)); a.APIKeyInline == "" {
 			maybe("api_key_file", &a.APIKeyFile, rapid.SampledFrom([]string{"key", "/run/secrets/ü key"}))
 		}
-		ips := rapid.SliceOfN(rapid.SampledFrom([]string{"192.0.2.1", "2001:db8::1", "*"}), 0, 3)
-		a.PermittedIPs = ips.Draw(t, "permitted_ips")
+		a.PermittedIPs = []string{"192.0.2.1", "2001:db8::1", "*"}[rapid.IntRange(0, 3).Draw(t, "permitted_ips"):]
 		ids := rapid.SliceOfNDistinct(rapid.Int64Min(1), 1, 5, rapid.ID).Draw(t, "ids")
 		known := rapid.IntRange(0, len(ids)).Draw(t, "known")
 		a.DeviceServers = config.DeviceServers{IDs: ids[known:], Known: ids[:known], All: known == len(ids)}
@@ -61,17 +61,14 @@ func TestConfigValid(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want, text := drawConfig(t)
 		got, err := config.Parse("config.yml", []byte(text))
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, text)
-		}
-		if diff := cmp.Diff(want, got.Accounts, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
+		if err != nil || !cmp.Equal(want, got.Accounts, cmpopts.EquateEmpty()) {
+			t.Errorf("want %+v, got %+v and %v from\n%s", want, got, err, text)
 		}
 	})
 }
 
 // edits are texts with a meaning in YAML.
-var edits = strings.Fields(`: - ? # ' " { } [ ] , & * &a *a ! !!str !!null | > % @ <<: ~ null --- ... \n \n\t \r \x00 \xff`)
+var edits = strings.Fields(": - ? # ' \" { } [ ] , & * &a *a ! !!str !!null | > % @ <<: ~ null --- ... \x00 \xff")
 
 func TestConfigEdited(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -79,18 +76,16 @@ func TestConfigEdited(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "edits") {
 			at := rapid.IntRange(0, len(text)).Draw(t, "position")
 			removed := rapid.IntRange(0, min(9, len(text)-at)).Draw(t, "removed")
-			edit, err := strconv.Unquote(`"` + strings.ReplaceAll(rapid.SampledFrom(edits).Draw(t, "edit"), `"`, `\"`) + `"`)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text = text[:at] + edit + rapid.SampledFrom([]string{"", " ", "\n  "}).Draw(t, "space") + text[at+removed:]
+			space := rapid.SampledFrom([]string{"", " ", "\n  ", "\r", "\n\t"}).Draw(t, "space")
+			text = text[:at] + rapid.SampledFrom(edits).Draw(t, "edit") + space + text[at+removed:]
 		}
 		expectResult(t, text)
 	})
 }
 
 var (
-	problemLine = regexp.MustCompile(`^config\.yml:([1-9]\d*): [^\p{C}]+$`)
+	problemLine = regexp.MustCompile(`^config\.yml:(\d+): \P{C}+$`)
+	likeKey     = regexp.MustCompile(`[0-9A-Za-z]{32}`)
 	lineBreaks  = regexp.MustCompile("\r\n|[\r\n\u0085\u2028\u2029]") // of YAML
 )
 
@@ -103,14 +98,11 @@ func expectResult(t rapid.TB, text string) {
 	if err == nil {
 		return
 	}
+	end := 2 + len(lineBreaks.FindAllString(text, -1))
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		match := problemLine.FindStringSubmatch(line)
-		if match == nil || len(line) > 300 || looksLikeKey.MatchString(line) {
+		match := append(problemLine.FindStringSubmatch(line), "", "")
+		if n, _ := strconv.Atoi(match[1]); n < 1 || n > end || len(line) > 300 || likeKey.MatchString(line) {
 			t.Errorf("the error is %q", line)
-		} else if n, _ := strconv.Atoi(match[1]); n > 2+len(lineBreaks.FindAllString(text, -1)) { // the end of the file
-			t.Errorf("%q is behind the end of the file", line)
 		}
 	}
 }
-
-var looksLikeKey = regexp.MustCompile(`[0-9A-Za-z]{32}`)
