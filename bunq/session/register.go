@@ -73,7 +73,10 @@ func (r *runner) adopt(ctx context.Context) error {
 	missing := err == nil && !there
 	if id == 0 && (err == nil || bunq.Rejected(err)) { // bunq opens no session without a device server
 		if err = r.openSession(ctx); err == nil {
-			_, id, _ = r.find(ctx, r.context.Session.Token)
+			var failed error
+			if _, id, failed = r.find(ctx, r.context.Session.Token); failed != nil && !there {
+				return failed // the id can be had later, but not if the registration counts as confirmed
+			}
 		}
 	}
 	switch {

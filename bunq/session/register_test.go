@@ -110,6 +110,24 @@ func TestRegistrationAnswerLostAndUnreadable(t *testing.T) {
 	})
 }
 
+// The session proves that the device server is there, but the read that tells its id fails.
+func TestRegistrationIDReadLater(t *testing.T) {
+	withAPI(t, bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing}, time.Hour, func(t *testing.T, api *recorder) {
+		api.lose(bunq.CreateDeviceServer)
+		p, reads := setup(t, api), 0
+		api.answer(bunq.ListDeviceServers, func(w http.ResponseWriter, r *http.Request) {
+			if reads++; reads == 2 { // the first one is rejected
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			api.Server.ServeHTTP(w, r)
+		})
+		p.start(t)
+		time.Sleep(2 * time.Minute)
+		p.expectOne(t, api, 1)
+	})
+}
+
 func TestRegistrationRequestLost(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		api.fail(bunq.CreateDeviceServer, http.StatusBadGateway, "")
