@@ -155,6 +155,23 @@ func TestNewKeyTriedWithin30Seconds(t *testing.T) {
 	})
 }
 
+// A session that ends early is replaced, which is counted. The login state is the same as before.
+func TestSessionReplacedIsNotLogged(t *testing.T) {
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+		p := start(t, api)
+		p.logged("")
+		time.Sleep(time.Minute)
+		credentials, err := p.Credentials(t.Context())
+		if err == nil {
+			_, err = p.Rejected(t.Context(), credentials)
+		}
+		p.expect(t, session.OK)
+		if lines := p.logged(""); err != nil || len(lines) > 0 || p.State().Renewals != 1 {
+			t.Errorf("%v, %d renewals, logged %q", err, p.State().Renewals, lines)
+		}
+	})
+}
+
 func TestRetryEndsBackoff(t *testing.T) {
 	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		own := api.DeviceServers()[0].ID

@@ -29,12 +29,14 @@ type runner struct {
 	missingSince time.Time // when the device server of an unconfirmed registration was first not found
 	failures     int       // rejected logins in a row
 
+	logged *State // the last one whose login state was logged
+
 	renewals, registrations int
 }
 
 // Run keeps the account logged in until ctx ends. It is called once.
 func (s *Session) Run(ctx context.Context) {
-	r := &runner{Session: s, context: apicontext.Context{Environment: s.config.Environment}}
+	r := &runner{Session: s, context: apicontext.Context{Environment: s.config.Environment}, logged: &State{}}
 	for ctx.Err() == nil {
 		err := r.login(ctx)
 		if state, err := r.diagnose(ctx, err); ctx.Err() == nil {
@@ -133,8 +135,9 @@ func (r *runner) publish(login LoginState, err error) {
 
 // log logs what has changed. A login that has not ended is not an event.
 func (r *runner) log(before, now *State) {
-	pending, other := now.Login == Unknown && now.Err == nil, bunq.Summary(before.Err) != bunq.Summary(now.Err)
-	if !pending && (before.Login != now.Login || now.Login == Unknown && other) {
+	pending, other := now.Login == Unknown && now.Err == nil, bunq.Summary(r.logged.Err) != bunq.Summary(now.Err)
+	if !pending && (r.logged.Login != now.Login || now.Login == Unknown && other) {
+		r.logged = now
 		logger := level.Error(r.logger)
 		if now.Err == nil || now.Login == RateLimited && bunq.NotSent(now.Err) {
 			logger = level.Info(r.logger)
