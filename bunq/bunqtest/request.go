@@ -40,16 +40,21 @@ var handlers = map[bunq.Operation]func(*Server, *request) (object, *apiError){
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	response, failed := s.perform(w, r)
+	s.respond(w, r, response, failed)
+}
+
+// perform reads a request and performs its operation. The body is read and the response is written without the lock,
+// so that a slow client does not delay the others.
+func (s *Server) perform(w http.ResponseWriter, r *http.Request) (object, *apiError) {
 	endpoint, id, single := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
 	if single {
 		endpoint += "/{id}"
 	}
 	operation := bunq.Operation{Method: r.Method, Endpoint: endpoint}
 	address, _, _ := net.SplitHostPort(r.RemoteAddr)
-	// The body is read and the response is written without the lock, so that a slow client does not delay the others.
 	text, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20)) // the checks refuse an incomplete body
-	response, failed := s.handle(&request{Request: r, operation: operation, id: id, address: address, text: text})
-	s.respond(w, r, response, failed)
+	return s.handle(&request{Request: r, operation: operation, id: id, address: address, text: text})
 }
 
 // handle makes the checks in bunq's order, then performs the operation.

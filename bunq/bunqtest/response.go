@@ -38,7 +38,7 @@ func badRequest(description string) *apiError {
 }
 
 // respond writes the body of a success, or an error.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, body object, failed *apiError) {
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, body any, failed *apiError) {
 	status := http.StatusOK
 	if failed != nil {
 		status = failed.status

@@ -4,7 +4,7 @@
 // limits, ends sessions, pages lists, binds API keys to addresses, and uses bunq's error descriptions. An API key of
 // the other environment is one that no user has. It requires only the headers that bunq requires, unless
 // [Options].Strict is set. Where the behavior of the real API is not known for certain, [Options] offers each variant.
-// The file openapi.yml describes the API.
+// The file openapi.yml describes the API. A [Hostile] one adds faults to it.
 package bunqtest
 
 import (
@@ -62,6 +62,7 @@ type Server struct {
 	sessions      map[string]*session      // by token
 	accepted      map[string][]time.Time   // requests within the rate limit, by address and endpoint
 	requests      map[bunq.Operation]int
+	exceeded      int
 }
 
 // New returns an API without users.
@@ -122,6 +123,13 @@ func (s *Server) Requests(o bunq.Operation) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[o]
+}
+
+// Exceeded returns the number of requests that were refused because of the rate limits.
+func (s *Server) Exceeded() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exceeded
 }
 
 // usable reports whether the device server may be used from the address.

@@ -1,6 +1,7 @@
 package bunqtest
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 )
@@ -12,7 +13,16 @@ func Transport(h http.Handler) http.RoundTripper { return transport{h} }
 type transport struct{ handler http.Handler }
 
 // RoundTrip implements [http.RoundTripper]. A handler that takes long must return when the request's context ends.
-func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t transport) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	defer func() {
+		switch cause := recover(); cause {
+		case nil:
+		case http.ErrAbortHandler: // closes the connection
+			err = io.ErrUnexpectedEOF
+		default:
+			panic(cause)
+		}
+	}()
 	incoming := httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), r.Body) // from 192.0.2.1
 	incoming.Header = r.Header.Clone()
 	recorder := httptest.NewRecorder()
