@@ -1,14 +1,14 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover fuzz survival bench soak latency screenshots image
+.PHONY: test race lint cover fuzz weeks survival bench soak latency screenshots image
 
 test: ## all tests; a test that needs a missing tool says how to install it
 	$(GO) test $(PACKAGES)
 
-# The tests of the alerts and of the pages wait for other programs.
+# The tests of the alerts and of the pages wait for other programs, and that of weeks is slow with the race detector.
 race:
-	$(GO) test -race -skip 'TestAlertNotifications|TestPagesInBrowser|TestPromtool' $(PACKAGES)
+	$(GO) test -race -skip 'TestAlertNotifications|TestPagesInBrowser|TestPromtool|TestWeek' $(PACKAGES)
 
 lint:
 	golangci-lint run
@@ -29,6 +29,12 @@ fuzz:
 TRIALS ?= 400
 survival:
 	TRIALS=$(TRIALS) $(GO) test -count=1 -v -timeout 60m -run 'Registrations|FileSystem|RegisterOnce' ./test
+
+# Simulates weeks of the client at an API that fails at random. SEED is that of the first one.
+WEEKS ?= 100
+SEED ?= 1
+weeks:
+	$(GO) test -count=1 -timeout 24h -run TestWeek ./collector -weeks $(WEEKS) -seed $(SEED)
 
 # The measurements of docs/performance.md. BENCHTIME=1x and a part of the limits only check that they run.
 BENCHTIME ?= 2s

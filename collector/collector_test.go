@@ -75,12 +75,19 @@ func newAccount(t testing.TB, api http.Handler, ids ...int64) *account {
 // idleAccount returns an account that does not log in until it runs.
 func idleAccount(t testing.TB, name string, limiter *bunq.Limiter, api http.Handler, ids ...int64) *account {
 	t.Helper()
+	return idleAccountWithKey(t, name, apiKey, limiter, api, ids...)
+}
+
+func idleAccountWithKey(
+	t testing.TB, name, key string, limiter *bunq.Limiter, api http.Handler, ids ...int64,
+) *account {
+	t.Helper()
 	a := &account{folder: t.TempDir(), logging: make(chan struct{}, 1)}
 	a.Account = collector.NewAccount(name, collector.Selection{IDs: ids}, bunq.Config{
 		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "test/1", Transport: bunqtest.Transport(api), Limiter: limiter,
 	}, session.Config{
 		Environment: bunq.Sandbox,
-		APIKey:      func() (string, error) { return apiKey, nil },
+		APIKey:      func() (string, error) { return key, nil },
 		ContextFile: filepath.Join(a.folder, "bunq.conf"),
 		Description: "bunq_exporter",
 		NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
@@ -138,12 +145,15 @@ func gather(ctx context.Context, t testing.TB, accounts ...*account) metrics {
 // value returns the value of the series with the name and, in that order, all label values; NaN if there is none.
 func (m metrics) value(name string, labels ...string) float64 {
 	for _, family := range m {
+		if family.GetName() != name {
+			continue
+		}
 		for _, metric := range family.GetMetric() {
 			var values []string
 			for _, label := range metric.GetLabel() {
 				values = append(values, label.GetValue())
 			}
-			if family.GetName() == name && slices.Equal(values, labels) {
+			if slices.Equal(values, labels) {
 				return metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
 			}
 		}
