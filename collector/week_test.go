@@ -38,14 +38,14 @@ func TestWeek(t *testing.T) {
 	}
 }
 
-// week is a handler that passes requests to a hostile API, or to one without faults.
+// week is a simulated week of accounts behind one address.
 type week struct {
 	t            *testing.T
 	random       *rand.Rand
 	interval     time.Duration // between scrapes
 	registers    bool          // the client can find out whether a registration was made if its answer is lost
 	needsSession bool          // the token of an installation does not read all that is watched
-	api          *bunqtest.Hostile
+	api          *bunqtest.Server
 	accounts     []*account
 	logged       map[string]string // the last line, by account and subject
 
@@ -71,7 +71,7 @@ func newWeek(t *testing.T, seed uint64) *week {
 		t: t, random: random, interval: []time.Duration{interval, time.Minute}[random.IntN(2)],
 		registers: !bare && reads != bunqtest.ReadsNothing, logged: map[string]string{},
 		needsSession: reads == bunqtest.ReadsNothing || ownOnly && reads == bunqtest.ReadsList,
-		api:          &bunqtest.Hostile{Server: bunqtest.New(options), Rate: rate, Seed: seed},
+		api:          bunqtest.New(options),
 	}
 	limiter := bunq.NewLimiter(bunq.MaxReads)
 	for i, kind := range []string{"UserPerson", "UserCompany", "UserApiKey"}[random.IntN(3):] {
@@ -85,27 +85,30 @@ func newWeek(t *testing.T, seed uint64) *week {
 		if ownOnly { // each id costs a read
 			ids = ids[:1]
 		}
-		w.accounts = append(w.accounts, idleAccountWithKey(t, kind, user.APIKey, limiter, w, ids...))
+		faults := &bunqtest.Hostile{Server: w.api, Rate: rate, Seed: seed + uint64(i)} // whatever the others request
+		w.accounts = append(w.accounts, idleAccountWithKey(t, kind, user.APIKey, limiter, w.handler(faults), ids...))
 	}
 	return w
 }
 
-// ServeHTTP implements [http.Handler].
-func (w *week) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	hostile := w.note(1, time.Time{})
-	defer func() { // also if the connection is closed
-		end := time.Now()
-		if recorder := rw.(*httptest.ResponseRecorder); recorder.Code == http.StatusTooManyRequests {
-			seconds, _ := strconv.Atoi(recorder.Header().Get("Retry-After"))
-			end = end.Add(time.Duration(cmp.Or(seconds, 30)) * time.Second)
+// handler passes requests to an API with faults, or to the same one without them.
+func (w *week) handler(faults *bunqtest.Hostile) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		hostile := w.note(1, time.Time{})
+		defer func() { // also if the connection is closed
+			end := time.Now()
+			if recorder := rw.(*httptest.ResponseRecorder); recorder.Code == http.StatusTooManyRequests {
+				seconds, _ := strconv.Atoi(recorder.Header().Get("Retry-After"))
+				end = end.Add(time.Duration(cmp.Or(seconds, 30)) * time.Second)
+			}
+			w.note(-1, end)
+		}()
+		time.Sleep(100 * time.Millisecond)
+		if hostile {
+			faults.ServeHTTP(rw, r)
+		} else {
+			w.api.ServeHTTP(rw, r)
 		}
-		w.note(-1, end)
-	}()
-	time.Sleep(100 * time.Millisecond)
-	if hostile {
-		w.api.ServeHTTP(rw, r)
-	} else {
-		w.api.Server.ServeHTTP(rw, r)
 	}
 }
 
@@ -131,6 +134,7 @@ func (w *week) run() {
 	w.setHostile(w.registers)
 	for _, a := range w.accounts {
 		go a.Run(w.t.Context())
+		time.Sleep(time.Second) // in a certain order
 	}
 	time.Sleep(2 * time.Minute)
 	for range 7 {
