@@ -1,8 +1,8 @@
 package test
 
 import (
-	"bytes"
 	"encoding/json"
+	"image"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	"bunq_exporter/bunq"
@@ -35,25 +36,48 @@ func loginStates() set {
 	return s
 }
 
+// dashboard has what the tests compare. The schema describes everything else.
 type dashboard struct {
-	file, text    string
-	UID           string
-	ID            *int
-	SchemaVersion int
-	Panels        []panel // without rows
-	Annotations   struct{ List []annotation }
-	Templating    struct{ List []variable }
+	file, text  string
+	UID         string
+	Panels      []panel // without rows
+	Annotations struct{ List []struct{ Expr string } }
+	Templating  struct{ List []struct{ Name string } }
 }
 
-type annotation struct {
-	Name, Expr, UseValueForTime string
-	Enable                      bool
+type panel struct {
+	ID              int
+	Type, Title     string
+	Panels          []panel // of a row
+	GridPos         struct{ X, Y, W, H int }
+	Targets         []struct{ RefID, Expr, LegendFormat string }
+	Transformations []struct{ Options columns }
+	FieldConfig     struct {
+		Defaults struct {
+			Mappings []struct {
+				Type    string
+				Options json.RawMessage
+			}
+		}
+		Overrides []struct {
+			Matcher    struct{ ID, Options string }
+			Properties []struct{ Value any }
+		}
+	}
 }
 
-type variable struct {
-	Name, Type string
-	Query      any
-	Current    struct{ Text, Value any }
+// columns are those of a table, by their names in the result of the query.
+type columns struct {
+	ExcludeByName map[string]bool
+	IndexByName   map[string]int
+	RenameByName  map[string]string
+}
+
+func (p panel) columns() (c columns) {
+	for _, transformation := range p.Transformations {
+		c = transformation.Options // of the last one
+	}
+	return c
 }
 
 func readDashboards(t *testing.T) (all []dashboard) {
@@ -77,24 +101,35 @@ func readDashboards(t *testing.T) (all []dashboard) {
 	return all
 }
 
-func TestDashboardsCanBeImported(t *testing.T) {
+// eachPanel calls a test with each panel of the dashboards.
+func eachPanel(t *testing.T, test func(*testing.T, panel)) {
 	t.Parallel()
 	for _, d := range readDashboards(t) {
-		if d.UID+".json" != filepath.Base(d.file) || d.ID != nil || d.SchemaVersion != 37 ||
-			strings.Contains(d.text, "__inputs") {
-			t.Errorf("%s: Grafana 9.2 cannot import %q, id %v, schema %d", d.file, d.UID, d.ID, d.SchemaVersion)
+		for _, p := range d.Panels {
+			t.Run(d.UID+"/"+p.Title, func(t *testing.T) { test(t, p) })
 		}
-		uids := names(d.text, regexp.MustCompile(`"uid": "([^"]*)"`))
-		if diff := cmp.Diff(setOf(d.UID, "${datasource}"), uids); diff != "" {
-			t.Errorf("%s: uids of the dashboard and its data sources, -want +got:\n%s", d.UID, diff)
+	}
+}
+
+func TestDashboardSchema(t *testing.T) {
+	t.Parallel()
+	document, err := openapi3.NewLoader().LoadFromFile("testdata/dashboard.schema.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := document.Components.Schemas["dashboard"].Value
+	for _, d := range readDashboards(t) {
+		var content any
+		_ = json.Unmarshal([]byte(d.text), &content) // readDashboards has done it
+		if err := schema.VisitJSON(content, openapi3.EnableJSONSchema2020(), openapi3.MultiErrors()); err != nil {
+			t.Errorf("%s: %v", d.file, err)
+		}
+		if d.UID+".json" != filepath.Base(d.file) {
+			t.Errorf("%s has the uid %q", d.file, d.UID)
 		}
 		variables := set{}
 		for _, v := range d.Templating.List {
 			variables[v.Name] = true
-			// Without it, Grafana takes the first data source of the type.
-			if v.Type == "datasource" && (v.Current.Text != "default" || v.Current.Value != "default") {
-				t.Errorf("%s: the data source is not the default one but %+v", d.UID, v.Current)
-			}
 		}
 		if diff := cmp.Diff(variables, names(d.text, regexp.MustCompile(`\$\{?([a-z]\w*)`))); diff != "" {
 			t.Errorf("%s: variables, -defined +used:\n%s", d.UID, diff)
@@ -105,25 +140,12 @@ func TestDashboardsCanBeImported(t *testing.T) {
 // The files are edited by hand.
 func TestDashboardsAreFormatted(t *testing.T) {
 	t.Parallel()
+	long := regexp.MustCompile(`^ *"(?:expr|description|url)": `)
+	formatted := regexp.MustCompile(`^(?:  )*(?:[^ \t](?:.*[^ \t])?)?$`)
 	for _, d := range readDashboards(t) {
 		for i, line := range strings.Split(d.text, "\n") {
-			text := strings.TrimLeft(line, " ")
-			long := len(line) >= 120 && !regexp.MustCompile(`^"(?:expr|description|url)": `).MatchString(text)
-			if long || (len(line)-len(text))%2 != 0 || text != strings.TrimRight(text, " \t") {
+			if !formatted.MatchString(line) || len(line) >= 120 && !long.MatchString(line) {
 				t.Errorf("%s:%d: longer than 119 characters, or wrong spaces: %s", d.file, i+1, line)
-			}
-		}
-	}
-}
-
-// An annotation over the whole life of an alert would color all time series.
-func TestDashboardAnnotations(t *testing.T) {
-	t.Parallel()
-	for _, d := range readDashboards(t) {
-		for _, a := range d.Annotations.List {
-			if a.Enable || a.UseValueForTime != "on" || !strings.HasPrefix(a.Expr, "1000 * max by ") ||
-				!strings.Contains(a.Expr, "ALERTS_FOR_STATE{") {
-				t.Errorf("%s: not the start of alerts, or on by default: %+v", d.UID, a)
 			}
 		}
 	}
@@ -135,42 +157,34 @@ func TestDashboardLayout(t *testing.T) {
 		if d.UID == "bunq-overview" && len(d.Panels) > 10 {
 			t.Errorf("%s has %d panels", d.UID, len(d.Panels))
 		}
-		ids, titles, queries := map[int]bool{}, set{}, set{}
-		alerts := false
+		ids, texts, areas, alertsAt, height := map[int]bool{}, set{}, []image.Rectangle{}, -1, 0
 		for _, p := range d.Panels {
-			if ids[p.ID] || titles[p.Title] {
+			g := p.GridPos
+			area := image.Rect(g.X, g.Y, g.X+g.W, g.Y+g.H)
+			if area.Max.X > 24 || slices.ContainsFunc(areas, area.Overlaps) {
+				t.Errorf("%s: panel %d, %s, is not within the 24 columns, or above another one", d.UID, p.ID, p.Title)
+			}
+			areas = append(areas, area)
+			if ids[p.ID] || texts[p.Title] {
 				t.Errorf("%s: the id or title of panel %d, %s, occurs twice", d.UID, p.ID, p.Title)
 			}
-			ids[p.ID], titles[p.Title] = true, true
+			ids[p.ID], texts[p.Title] = true, true
 			for _, q := range p.Targets {
-				if queries[q.Expr] {
+				if texts[q.Expr] {
 					t.Errorf("%s: panel %d, %s, shows what another one shows: %s", d.UID, p.ID, p.Title, q.Expr)
 				}
-				queries[q.Expr] = true
-				alerts = alerts || p.Type == "table" && strings.Contains(q.Expr, "ALERTS{")
+				texts[q.Expr] = true
 			}
-			if p.GridPos.X+p.GridPos.W > 24 {
-				t.Errorf("%s: panel %d, %s, is not within the 24 columns", d.UID, p.ID, p.Title)
+			if alertsAt < 0 && p.Type == "table" && strings.Contains(p.Targets[0].Expr, "ALERTS{") {
+				alertsAt = height
 			}
+			height += g.H // on a phone, which shows the panels in this order
 		}
-		if above := heightAboveAlerts(d); !alerts || above > 17 { // a unit has 38 pixels, a phone 650 for panels
-			t.Errorf("%s: on a phone the alerts are below %d units of other panels", d.UID, above)
+		if alertsAt < 0 || alertsAt > 17 { // a unit has 38 pixels, a phone 650 for panels
+			t.Errorf("%s: on a phone the alerts are missing, or below %d units of other panels", d.UID, alertsAt)
 		}
 	}
 }
-
-// heightAboveAlerts returns the height of the panels that a phone shows above the table of alerts.
-func heightAboveAlerts(d dashboard) (sum int) {
-	for _, p := range d.Panels { // in this order
-		if strings.Contains(p.Targets[0].Expr, "ALERTS{") {
-			break
-		}
-		sum += p.GridPos.H
-	}
-	return sum
-}
-
-var linkPattern = regexp.MustCompile(`"url": "([^"]*)"`)
 
 func TestDashboardLinks(t *testing.T) {
 	t.Parallel()
@@ -184,7 +198,7 @@ func TestDashboardLinks(t *testing.T) {
 		pages["/d/"+d.UID] = true
 	}
 	for _, d := range all {
-		for link := range names(d.text, linkPattern) {
+		for link := range names(d.text, regexp.MustCompile(`"url": "([^"]*)"`)) {
 			if page, _, _ := strings.Cut(link, "?"); !pages[page] {
 				t.Errorf("%s: there is no page %s", d.UID, link)
 			}
@@ -197,32 +211,6 @@ func TestDashboardLinks(t *testing.T) {
 	}
 }
 
-// number finds the numbers that a query returns for the values of a label.
-var number = regexp.MustCompile(`(\d) \* bunq_(?:device_server_status|login_state)\{[^}]*\bstat(?:us|e)="(\w+)"\}`)
-
-func TestDashboardMappings(t *testing.T) {
-	t.Parallel()
-	numbered := set{}
-	for _, d := range readDashboards(t) {
-		for _, p := range d.Panels {
-			shown := p.FieldConfig.Defaults.Mappings.values(t)
-			for _, q := range p.Targets {
-				for _, match := range number.FindAllStringSubmatch(q.Expr, -1) {
-					numbered[match[2]] = true
-					if shown[match[1]].Text != match[2] {
-						t.Errorf("%s, panel %d: %s is not shown as %s", d.UID, p.ID, match[1], match[2])
-					}
-				}
-			}
-		}
-	}
-	want := setOf(bunq.Statuses()...)
-	maps.Copy(want, loginStates())
-	if diff := cmp.Diff(want, numbered); diff != "" {
-		t.Errorf("statuses and login states with a number, -want +got:\n%s", diff)
-	}
-}
-
 // Grafana cannot make the name of an alert lower case, as the anchor of its runbook is.
 func TestDashboardRunbooks(t *testing.T) {
 	t.Parallel()
@@ -232,38 +220,118 @@ func TestDashboardRunbooks(t *testing.T) {
 			want[r.Alert] = anchor(r.Alert)
 		}
 	}
-	recorded := names(readFile(t, "../alerts/bunq.rules.yml"), regexp.MustCompile(`- record: (\S+)`))
 	for _, d := range readDashboards(t) {
-		tables := 0
-		for _, p := range d.Panels {
-			var anchors mappings
-			p.property("Runbook", "mappings", &anchors)
-			if anchors == nil {
-				continue
-			}
-			tables++
-			got := map[string]string{}
-			for alert, result := range anchors.values(t) {
-				got[alert] = result.Text
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("%s, panel %d: anchors of the alerts, -want +got:\n%s", d.UID, p.ID, diff)
-			}
+		got := map[string]string{}
+		for _, match := range regexp.MustCompile(`"(Bunq\w+)": \{ "text": "(\w+)"`).FindAllStringSubmatch(d.text, -1) {
+			got[match[1]] = match[2]
 		}
-		if tables != 1 {
-			t.Errorf("%s: %d tables link to the runbooks", d.UID, tables)
-		}
-		for name := range names(d.text, regexp.MustCompile(`\b([a-z_]+:\w+:\w+)\b`)) {
-			if !recorded[name] {
-				t.Errorf("%s: there is no rule that records %s", d.UID, name)
-			}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: anchors of the alerts, -want +got:\n%s", d.UID, diff)
 		}
 	}
 }
 
-// decodeStrictly fails for a key that the structure does not have.
-func decodeStrictly(text []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
+// number finds the numbers that a query returns, and the value of a label that each stands for.
+var number = regexp.MustCompile(`(?m)^\s*(?:or )?(\d) \* \w+\{[^}]*?(?:(?:status|state)=\\?"(\w+)")?\}`)
+
+// Each number of a timeline has a text and a color of its own.
+func TestDashboardTimelines(t *testing.T) {
+	numbered := set{}
+	eachPanel(t, func(t *testing.T, p panel) {
+		if p.Type != "state-timeline" {
+			return
+		}
+		shown, colors := map[string]struct{ Text, Color string }{}, set{}
+		_ = json.Unmarshal(p.FieldConfig.Defaults.Mappings[0].Options, &shown) // the schema describes it
+		for _, match := range number.FindAllStringSubmatch(p.Targets[0].Expr, -1) {
+			number, value := match[1], match[2]
+			result := shown[number]
+			if result.Text == "" || value != "" && value != result.Text || result.Color == "" || colors[result.Color] {
+				t.Errorf("%s, %s, is shown as %+v, or looks like another one", number, value, result)
+			}
+			numbered[value], colors[result.Color] = true, true
+			delete(shown, number)
+		}
+		if len(shown) > 0 {
+			t.Errorf("mappings of what the query does not return: %v", shown)
+		}
+	})
+	want := setOf(bunq.Statuses()...)
+	maps.Copy(want, loginStates())
+	delete(numbered, "") // not read, and statuses that are not documented
+	if diff := cmp.Diff(want, numbered); diff != "" {
+		t.Errorf("statuses and login states with a number, -want +got:\n%s", diff)
+	}
+}
+
+// returned finds the labels that a query returns.
+var returned = regexp.MustCompile(
+	`(?:by|group_left) \(([^)]*)\)|label_replace\([^"]*"(\w+)"|"(\w+)", "[^"]*", "\w*", "[^"]*"`)
+
+func TestDashboardTables(t *testing.T) {
+	eachPanel(t, func(t *testing.T, p panel) {
+		if p.Type != "table" {
+			return
+		}
+		returns, shown := setOf("Time"), set{}
+		for _, q := range p.Targets {
+			returns[map[bool]string{true: "Value", false: "Value #" + q.RefID}[len(p.Targets) == 1]] = true
+			for _, match := range returned.FindAllStringSubmatch(q.Expr, -1) {
+				maps.Copy(returns, setOf(strings.Split(strings.Join(match[1:], ""), ", ")...))
+			}
+		}
+		c := p.columns()
+		for from, to := range c.RenameByName {
+			shown[to] = true
+			if _, placed := c.IndexByName[from]; !placed || !returns[from] || c.ExcludeByName[from] {
+				t.Errorf("column %s, %s, has no place or does not exist", to, from)
+			}
+		}
+		for name := range c.ExcludeByName {
+			if !returns[name] {
+				t.Errorf("column %s does not exist", name)
+			}
+		}
+		width := 150 * len(shown) // of columns that take what is left
+		for _, o := range p.FieldConfig.Overrides {
+			for _, property := range o.Properties {
+				if pixels, ok := property.Value.(float64); ok { // no other property is a number
+					width += int(pixels) - 150
+				}
+			}
+		}
+		if limit := 1250 * p.GridPos.W / 24; width > limit { // a screen of 1600 pixels with the menu
+			t.Errorf("columns of %d pixels, there are %d", width, limit)
+		}
+		for _, column := range []string{"Description", "Since", "Runbook"} {
+			if shown["Alert"] && !shown[column] {
+				t.Errorf("alerts without %s", column)
+			}
+		}
+	})
+}
+
+// An override that matches no column and no legend has no effect.
+func TestDashboardOverrides(t *testing.T) {
+	eachPanel(t, func(t *testing.T, p panel) {
+		fields := slices.Collect(maps.Values(p.columns().RenameByName))
+		for _, q := range p.Targets {
+			fields = append(fields, q.LegendFormat)
+			switch q.LegendFormat {
+			case "{{reason}}":
+				fields = append(fields, slices.Sorted(maps.Keys(setOf(bunq.Reasons()...)))...)
+			case "{{code}}":
+				fields = append(fields, "200", "404", "503", "none")
+			}
+		}
+		for _, o := range p.FieldConfig.Overrides {
+			pattern := "^" + regexp.QuoteMeta(o.Matcher.Options) + "$"
+			if o.Matcher.ID == "byRegexp" {
+				pattern = strings.Trim(o.Matcher.Options, "/")
+			}
+			if !slices.ContainsFunc(fields, regexp.MustCompile(pattern).MatchString) {
+				t.Errorf("no field matches %s %q: %q", o.Matcher.ID, o.Matcher.Options, fields)
+			}
+		}
+	})
 }
