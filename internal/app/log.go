@@ -24,13 +24,14 @@ func newLoggers(o options, writer io.Writer) (log.Logger, *slog.Logger) {
 		slog.New(sloggokit.NewGoKitHandler(logger, slog.LevelDebug))
 }
 
-// logQueue is the number of lines that wait for a log that blocks. Older ones are dropped.
-const logQueue = 1000
+// logQueue is the number of lines that wait for a log that blocks; older ones are dropped. logPoll is how often an empty
+// queue is looked at: without it, diode may leave a line there until the next one comes.
+const logQueue, logPoll = 1000, 50 * time.Millisecond
 
 // newLogWriter returns a writer that never blocks: a log that does must not delay anything else. Flush waits until the
 // lines are written, but not for a log that blocks.
 func newLogWriter(w io.Writer, dropped prometheus.Counter) (writer io.Writer, flush func()) {
-	queue := diode.NewWriter(struct{ io.Writer }{w}, logQueue, 0, func(lines int) { dropped.Add(float64(lines)) })
+	queue := diode.NewWriter(struct{ io.Writer }{w}, logQueue, logPoll, func(lines int) { dropped.Add(float64(lines)) })
 	return queue, func() {
 		written := make(chan struct{})
 		go func() {

@@ -1,0 +1,34 @@
+package app
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
+// A line just after another one must not wait for a third.
+func TestLogLineNotDelayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		written := make(chan bool, 1)
+		writer, flush := newLogWriter(
+			writerFunc(func([]byte) { written <- true }), prometheus.NewCounter(prometheus.CounterOpts{}))
+		defer flush()
+		for i := range 100_000 {
+			_, _ = writer.Write([]byte("line\n"))
+			select {
+			case <-written:
+			case <-time.After(time.Second):
+				t.Fatalf("line %d is not written", i)
+			}
+		}
+	})
+}
