@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,6 +54,20 @@ func (a *api) add(id int64, description string) {
 }
 
 func (a *api) setIntercept(f interceptor) { a.intercept.Store(&f) }
+
+// hold keeps answers to some requests back until they are released. The first one to arrive closes a channel.
+func (a *api) hold(which func(*http.Request) bool) (arrived <-chan struct{}, release func()) {
+	first, answer := make(chan struct{}), make(chan struct{})
+	arrive := sync.OnceFunc(func() { close(first) })
+	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if which(r) {
+			arrive()
+			<-answer
+		}
+		return false
+	})
+	return first, sync.OnceFunc(func() { close(answer) })
+}
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f := a.intercept.Load(); f != nil && *f != nil && (*f)(w, r) {

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,18 +14,16 @@ func TestFailingFileSystem(t *testing.T) {
 	if os.Geteuid() != 0 {
 		skip(t, "file systems cannot be mounted: run as root")
 	}
-	a, n := newSlowAPI(t), trials()
-	inParallel(n, func(number int) {
+	n := trials(1, func() {
 		folder := t.TempDir()
 		if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=64k"); err != nil {
 			t.Error(err)
 			return
 		}
 		defer unmount(t, folder)
-		x := a.newTrial(t, number, folder)
+		x := newTrial(t, folder)
 		var repair func()
-		e := x.start(func(*process) { repair = breakFileSystem(t, folder) })
-		x.scrapeUntil(e, x.happened)
+		e := x.launchUntil(func(*process) { repair = breakFileSystem(t, folder) })
 		end := time.Now().Add(rand.N(3 * time.Second)) // the file is tried every two seconds
 		x.scrapeUntil(e, func() bool { return time.Now().After(end) })
 		x.readContext()
@@ -43,21 +40,6 @@ func TestFailingFileSystem(t *testing.T) {
 	t.Logf("%d registrations with a full or read-only file system or without renames; one device server each", n)
 }
 
-// breakFileSystem makes a file system fail in one of three ways.
-func breakFileSystem(t *testing.T, folder string) (repair func()) {
-	way := rand.IntN(3)
-	if way == 0 {
-		repair = refuseRenames(t, filepath.Join(folder, "company.conf"))
-	}
-	if way <= 1 && repair == nil {
-		repair = makeReadOnly(folder)
-	}
-	if repair == nil {
-		repair = fill(t, folder)
-	}
-	return repair
-}
-
 func unmount(t *testing.T, target string) {
 	t.Helper()
 	if err := syscall.Unmount(target, syscall.MNT_DETACH); err != nil {
@@ -65,34 +47,22 @@ func unmount(t *testing.T, target string) {
 	}
 }
 
-// refuseRenames mounts a file onto itself, as containers do with single files: it cannot be replaced then. It returns
-// nil if there is no file yet.
-func refuseRenames(t *testing.T, file string) (repair func()) {
-	if err := syscall.Mount(file, file, "", syscall.MS_BIND, ""); err != nil {
-		return nil
+// breakFileSystem makes a file system fail in one of three ways.
+func breakFileSystem(t *testing.T, folder string) (repair func()) {
+	file, filler := filepath.Join(folder, "company.conf"), filepath.Join(folder, "filler")
+	remount := func(flags uintptr) error {
+		return syscall.Mount("", folder, "", syscall.MS_REMOUNT|flags, "size=64k")
 	}
-	return func() { unmount(t, file) }
-}
-
-// makeReadOnly returns nil if a file is just being written, and the file system cannot be made read-only.
-func makeReadOnly(folder string) (repair func()) {
-	if err := syscall.Mount("", folder, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		return nil
+	switch way := rand.IntN(3); {
+	// A file that is mounted onto itself, as containers do with single files, cannot be replaced. It may not exist yet.
+	case way == 0 && syscall.Mount(file, file, "", syscall.MS_BIND, "") == nil:
+		return func() { unmount(t, file) }
+	// A file system cannot be made read-only while a file is written.
+	case way <= 1 && remount(syscall.MS_RDONLY) == nil:
+		return func() { _ = remount(0) }
 	}
-	return func() { _ = syscall.Mount("", folder, "", syscall.MS_REMOUNT, "size=64k") }
-}
-
-// fill leaves no space for another file.
-func fill(t *testing.T, folder string) (repair func()) {
-	path := filepath.Join(folder, "filler")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Error(err)
-		return func() {}
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
+		t.Error("the file system has space for a file larger than itself")
 	}
-	defer func() { _ = file.Close() }()
-	for block := bytes.Repeat([]byte("x"), 4096); err == nil; {
-		_, err = file.Write(block)
-	}
-	return func() { _ = os.Remove(path) }
+	return func() { _ = os.Remove(filler) }
 }

@@ -5,17 +5,14 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,135 +21,86 @@ import (
 	"bunq_exporter/bunq/bunqtest"
 )
 
-// slowAPI is a simulated API with a base URL for each trial. It completes a request even if its client is gone, as
-// bunq may.
-type slowAPI struct {
+// trial is a registration during which something happens.
+type trial struct {
+	*testing.T
 	*api
-	trials sync.Map // of *trial, by number
+	folder string // of the configuration and the context file
+
+	mu       sync.Mutex
+	steps    int // requests that arrived, and answers that were sent
+	at       int // the step with which it happens; 0: at a random time
+	happen   func()
+	happened atomic.Bool
 }
 
-func newSlowAPI(t *testing.T) *slowAPI {
-	a := &slowAPI{api: serveAPI(t, bunqtest.Options{Unlimited: true})}
-	a.setIntercept(a.serve)
-	return a
+func newTrial(t *testing.T, folder string) *trial {
+	t.Helper()
+	x := &trial{T: t, api: serveAPI(t, bunqtest.Options{Unlimited: true}), folder: folder}
+	writeConfig(t, folder, x.url, 1)
+	x.setIntercept(x.serve)
+	return x
 }
 
-func (a *slowAPI) serve(w http.ResponseWriter, r *http.Request) bool {
-	number, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
-	found, ok := a.trials.Load(number)
+// serve is slow, and completes a request even if its client is gone, as bunq may.
+func (x *trial) serve(w http.ResponseWriter, r *http.Request) bool {
 	body, err := io.ReadAll(r.Body)
-	if !ok || err != nil {
+	if err != nil {
 		return true // of a process that was killed
 	}
-	trial := found.(*trial)
-	request := trial.requests.Add(1)
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	longest := 20 * time.Millisecond
 	if isRegistration(r) {
 		longest = 600 * time.Millisecond // longer than a restart, which then looks for the device server too early
 	}
-	trial.reach(request, false)
+	x.step()
 	time.Sleep(rand.N(longest / 2))
-	r = r.Clone(r.Context())
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	answer := httptest.NewRecorder()
-	http.StripPrefix("/v1/"+number, a.Server).ServeHTTP(answer, r)
+	x.Server.ServeHTTP(w, r)
 	time.Sleep(rand.N(longest / 2))
-	copyAnswer(w, answer)
 	_ = http.NewResponseController(w).Flush()
-	trial.reach(request, true)
+	x.step()
 	return true
 }
 
-// trial is a registration during which something happens.
-type trial struct {
-	*testing.T
-	number string
-	folder string // of the context file
-	config string
-	api    *slowAPI
-
-	requests atomic.Int64
-	mu       sync.Mutex
-	event    func() // nil after it happened
-	at       int64  // the request with which it happens; 0: at a random time
-	answered bool   // after the answer, not before
-}
-
-func (a *slowAPI) newTrial(t *testing.T, number int, folder string) *trial {
-	t.Helper()
-	x := &trial{T: t, number: strconv.Itoa(number), folder: folder, api: a}
-	a.AddUser(bunqtest.User{
-		ID: int64(number), Kind: "UserPerson", APIKey: "sandbox_" + x.number, SessionTimeout: time.Hour,
-	})
-	a.trials.Store(x.number, x)
-	x.config = writeFile(t, t.TempDir(), "config.yml", fmt.Sprintf(`accounts:
-  - name: company
-    environment: sandbox
-    base_url: %s/%s/v1
-    api_key: sandbox_%[2]s
-    description: trial %[2]s
-    context_file: %[3]s/company.conf
-    device_servers: [1]
-`, a.url, x.number, folder))
-	return x
-}
-
-// start starts the program. The event happens once: at a random time, or just after a random request or its answer.
-func (x *trial) start(event func(*process)) *process {
+func (x *trial) step() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e := launch(x, "--config.file="+x.config, "--web.listen-address=127.0.0.1:0")
-	x.event, x.at, x.answered = func() { event(e) }, 0, rand.IntN(2) == 0
-	switch {
-	case event == nil:
-		x.event = nil
-	case rand.IntN(3) > 0:
-		x.at = x.requests.Load() + 1 + rand.Int64N(3)
-	default:
-		time.AfterFunc(rand.N(1500*time.Millisecond), x.happen)
-	}
-	return e
-}
-
-func (x *trial) reach(request int64, answered bool) {
-	x.mu.Lock()
-	due := request == x.at && answered == x.answered
-	x.mu.Unlock()
-	if due {
+	if x.steps++; x.steps == x.at {
 		time.AfterFunc(rand.N(4*time.Millisecond), x.happen)
 	}
 }
 
-func (x *trial) happen() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.event != nil {
-		x.event()
-		x.event = nil
-	}
+func (x *trial) launch() *process {
+	return launch(x, "--config.file="+x.folder+"/config.yml", "--web.listen-address=127.0.0.1:0")
 }
 
-func (x *trial) happened() bool {
+// launchUntil starts the program. The event happens once: at a random time, or just after a random request or its
+// answer.
+func (x *trial) launchUntil(event func(*process)) *process {
+	x.Helper()
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.event == nil
-}
-
-// isUp scrapes once, and reports whether the account is read.
-func (x *trial) isUp(e *process) bool {
-	match := regexp.MustCompile(listening).FindStringSubmatch(e.text())
-	if match == nil {
-		return false // not yet
+	e := x.launch()
+	x.happened.Store(false)
+	x.happen = sync.OnceFunc(func() {
+		event(e)
+		x.happened.Store(true)
+	})
+	if x.at = x.steps + 1 + rand.IntN(6); rand.IntN(3) == 0 {
+		x.at = 0
+		time.AfterFunc(rand.N(1500*time.Millisecond), x.happen)
 	}
-	_, text, _ := call(x.Context(), http.MethodGet, "http://"+match[1]+"/metrics", timeoutHeader, "2")
-	return hasLine(text, `bunq_up{account="company"} 1`)
+	x.mu.Unlock()
+	x.scrapeUntil(e, x.happened.Load)
+	return e
 }
 
 // scrapeUntil scrapes until something holds.
 func (x *trial) scrapeUntil(e *process, holds func() bool) {
 	x.Helper()
-	eventually(x, "trial "+x.number, func() bool {
-		x.isUp(e)
+	eventually(x, "the end of a part of a trial", func() bool {
+		if match := regexp.MustCompile(listening).FindStringSubmatch(e.text()); match != nil { // or not yet
+			_, _, _ = call(x.Context(), http.MethodGet, "http://"+match[1]+"/metrics", timeoutHeader, "2")
+		}
 		return holds()
 	})
 }
@@ -160,7 +108,8 @@ func (x *trial) scrapeUntil(e *process, holds func() bool) {
 // expectUp wants the account to be read in the end: an unconfirmed registration is looked for during a minute.
 func (x *trial) expectUp(e *process) {
 	x.Helper()
-	eventually(x, "the account of trial "+x.number+" is read", func() bool { return x.isUp(e) })
+	e.findURL()
+	e.awaitUp("company")
 }
 
 // readContext wants the context file, if there is one, to be complete.
@@ -175,63 +124,49 @@ func (x *trial) readContext() (content struct {
 		return content
 	}
 	if err := cmp.Or(err, json.Unmarshal(text, &content)); err != nil {
-		x.Errorf("trial %s: context file: %v: %q", x.number, err, text)
+		x.Errorf("context file: %v: %q", err, text)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		x.Errorf("trial %s: context file: %v, %v", x.number, err, info)
+		x.Errorf("context file: %v, %v", err, info)
 	}
 	return content
-}
-
-// own returns the device servers of the trial.
-func (x *trial) own() (ids []int64) {
-	for _, d := range x.api.DeviceServers() {
-		if d.Description == "trial "+x.number {
-			ids = append(ids, d.ID)
-		}
-	}
-	return ids
 }
 
 // finish wants an undisturbed start to end with exactly one device server: the one in the file.
 func (x *trial) finish() {
 	x.Helper()
-	e := x.start(nil)
+	e := x.launch()
 	x.expectUp(e)
 	e.kill()
-	if ids, content := x.own(), x.readContext(); len(ids) != 1 || content.DeviceServerID != ids[0] {
-		x.Errorf("trial %s: bunq has the device servers %d, the file says %d", x.number, ids, content.DeviceServerID)
+	if all, content := x.DeviceServers(), x.readContext(); len(all) != 1 || content.DeviceServerID != all[0].ID {
+		x.Errorf("bunq has the device servers %+v, the file says %d", all, content.DeviceServerID)
 	}
 }
 
-// trials returns the number of trials.
-func trials() int {
+// trials runs trials, twelve at a time: they mostly wait. It returns their number.
+func trials(share int, try func()) int {
 	n, _ := strconv.Atoi(os.Getenv("TRIALS"))
-	return cmp.Or(n, 12)
-}
-
-// inParallel runs the trials, twelve at a time: they mostly wait.
-func inParallel(n int, try func(number int)) {
-	var workers sync.WaitGroup
-	var next atomic.Int64
-	for range 12 {
-		workers.Go(func() {
-			for number := next.Add(1); number <= int64(n); number = next.Add(1) {
-				try(int(number))
-			}
+	n = cmp.Or(n, 12) / share
+	var running sync.WaitGroup
+	slots := make(chan struct{}, 12)
+	for range n {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			try()
 		})
 	}
-	workers.Wait()
+	running.Wait()
+	return n
 }
 
 func TestKilledRegistrations(t *testing.T) {
 	t.Parallel()
-	a, n := newSlowAPI(t), trials()
 	var kills, unconfirmed atomic.Int64
-	inParallel(n, func(number int) {
-		x := a.newTrial(t, number, t.TempDir())
+	n := trials(1, func() {
+		x := newTrial(t, t.TempDir())
 		for range 1 + rand.IntN(2) {
-			x.scrapeUntil(x.start((*process).kill), x.happened)
+			x.launchUntil((*process).kill)
 			kills.Add(1)
 			if x.readContext().Requested != nil {
 				unconfirmed.Add(1)
@@ -245,14 +180,13 @@ func TestKilledRegistrations(t *testing.T) {
 
 func TestTwoProcessesRegisterOnce(t *testing.T) {
 	t.Parallel()
-	a := newSlowAPI(t)
-	inParallel(trials()/4, func(number int) {
-		x := a.newTrial(t, number, t.TempDir())
-		first, second := x.start(nil), x.start(nil)
+	trials(4, func() {
+		x := newTrial(t, t.TempDir())
+		first, second := x.launch(), x.launch()
 		x.expectUp(first)
 		x.expectUp(second)
-		if ids := x.own(); len(ids) != 1 {
-			t.Errorf("trial %d: bunq has the device servers %d", number, ids)
+		if all := x.DeviceServers(); len(all) != 1 {
+			t.Errorf("bunq has the device servers %+v", all)
 		}
 	})
 }

@@ -2,11 +2,9 @@ package test
 
 import (
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"bunq_exporter/bunq"
 )
@@ -31,43 +29,21 @@ func TestRestartsKeepDeviceServerAndSession(t *testing.T) {
 
 func TestScrapeSendsNoPOST(t *testing.T) {
 	t.Parallel()
-	a, answer := newAPI(t), make(chan struct{})
-	defer close(answer)
-	posts, gets := atomic.Int64{}, atomic.Int64{}
-	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			gets.Add(1)
-			return false
-		}
-		posts.Add(1)
-		<-answer // the first login does not end
-		return true
+	a := newAPI(t)
+	var requests atomic.Int64
+	logsIn, release := a.hold(func(r *http.Request) bool {
+		requests.Add(1)
+		return r.Method == http.MethodPost
 	})
+	defer release()
 	e, _ := watch(t, a, 4711)
-	for posts.Load() == 0 { // it begins without a scrape
-		time.Sleep(10 * time.Millisecond)
-	}
+	<-logsIn // without a scrape
 	for range 3 {
 		text := get(t, e.url+"/metrics", timeoutHeader, "1")
 		expectLines(t, text, `bunq_up{account="company"} 0`, `bunq_login_state{account="company",state="unknown"} 1`)
 	}
-	if posts.Load() != 1 || gets.Load() != 0 {
-		t.Errorf("%d POSTs and %d GETs, want the first POST of the login", posts.Load(), gets.Load())
-	}
-}
-
-func TestHEADReadsNothing(t *testing.T) {
-	t.Parallel()
-	a := newAPI(t)
-	e, _ := watch(t, a, 4711)
-	a.awaitSession(t)
-	for _, path := range []string{"/metrics", "/probe?account=company"} {
-		if status, _, err := call(t.Context(), http.MethodHead, e.url+path); status != http.StatusOK {
-			t.Errorf("HEAD %s: status %d, %v", path, status, err)
-		}
-	}
-	if n := a.count(http.MethodGet); n != 0 {
-		t.Errorf("%d reads, want none", n)
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests, want the first POST of the login", n)
 	}
 }
 
@@ -91,15 +67,8 @@ func TestStartDuringMaintenance(t *testing.T) {
 func TestShutdownDuringScrape(t *testing.T) {
 	t.Parallel()
 	for up, answers := range map[string]bool{"1": true, "0": false} {
-		a, reading, answered := newAPI(t), make(chan struct{}), make(chan struct{})
-		answer := sync.OnceFunc(func() { close(answered) })
-		a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
-			if r.Method == http.MethodGet {
-				close(reading)
-				<-answered
-			}
-			return false
-		})
+		a := newAPI(t)
+		reading, release := a.hold(func(r *http.Request) bool { return r.Method == http.MethodGet })
 		e, _ := watch(t, a, 4711)
 		scraped := make(chan string)
 		go func() {
@@ -110,13 +79,13 @@ func TestShutdownDuringScrape(t *testing.T) {
 		e.signal(syscall.SIGTERM)
 		e.find(`(Shutting down)`)
 		if answers {
-			answer()
+			release()
 		}
 		expectLines(t, <-scraped, `bunq_up{account="company"} `+up)
 		if code := e.wait(); code != 0 {
 			t.Errorf("exit status %d, want 0", code)
 		}
-		answer()
+		release()
 	}
 }
 
