@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,10 +21,8 @@ import (
 // widths are those of the screens.
 var widths = map[string]int64{"phone": 390, "desktop": 1280}
 
-// browser is a running browser.
-type browser struct{ context.Context } //nolint:containedctx // of chromedp, which identifies a browser by it
-
-func newBrowser(t *testing.T) browser {
+// newBrowser starts a browser. chromedp identifies it, and each of its tabs, by a context.
+func newBrowser(t *testing.T) context.Context {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(tool(t, "chromium", "apt-get install chromium")),
@@ -38,16 +35,13 @@ func newBrowser(t *testing.T) browser {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return browser{ctx}
+	return ctx
 }
 
-// tab is a page in a browser.
-type tab struct{ context.Context } //nolint:containedctx // of chromedp, which identifies a tab by it
-
-// open shows a page. It must not load anything else, have a script or be wider than the screen.
-func (b browser) open(t *testing.T, url, device, scheme string) tab {
+// openPage shows a page. It must not load anything else, have a script or be wider than the screen.
+func openPage(ctx context.Context, t *testing.T, url, device, scheme string) (tab context.Context) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -62,17 +56,17 @@ func (b browser) open(t *testing.T, url, device, scheme string) tab {
 	if err = errors.Join(err, schemeErr); err != nil {
 		t.Fatal(err)
 	}
-	page := tab{ctx}
-	page.expect(t, "document.documentElement.scrollWidth <= "+fmt.Sprint(widths[device]), "true")
-	page.expect(t, "document.scripts.length", "0")
-	page.expect(t, `performance.getEntriesByType("resource").filter(e => !e.name.startsWith("data:")).length`, "0")
-	return page
+	expectValue(ctx, t, "document.documentElement.scrollWidth <= "+fmt.Sprint(widths[device]), "true")
+	expectValue(ctx, t, "document.scripts.length", "0")
+	expectValue(ctx, t,
+		`performance.getEntriesByType("resource").filter(e => !e.name.startsWith("data:")).length`, "0")
+	return ctx
 }
 
-// expect fails the test unless the value of the JavaScript expression, as JSON, is want.
-func (p tab) expect(t *testing.T, expression, want string) {
+// expectValue fails the test unless the value of the JavaScript expression, as JSON, is want.
+func expectValue(tab context.Context, t *testing.T, expression, want string) {
 	t.Helper()
-	value, err := chromedp.Run(p, chromedp.Evaluate[any](expression))
+	value, err := chromedp.Run(tab, chromedp.Evaluate[any](expression))
 	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}
@@ -82,9 +76,9 @@ func (p tab) expect(t *testing.T, expression, want string) {
 }
 
 // screenshot writes a picture of the whole page to the folder SCREENSHOTS, or to the artifacts of the test.
-func (p tab) screenshot(t *testing.T, name string) {
+func screenshot(tab context.Context, t *testing.T, name string) {
 	t.Helper()
-	picture, err := chromedp.Run(p, chromedp.FullScreenshot(100))
+	picture, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,20 +90,36 @@ func (p tab) screenshot(t *testing.T, name string) {
 
 func TestPagesInBrowser(t *testing.T) {
 	t.Parallel()
-	chromium, e := newBrowser(t), start(t, "--demo")
-	e.scrape()
+	browser, demo, a := newBrowser(t), start(t, "--demo"), newAPI(t)
+	demo.scrape()
+	failing, _ := watch(t, a, 4711)
+	failing.scrape()
+	a.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
+		a.Answer(w, r, http.StatusInternalServerError, nil)
+		return true
+	})
+	failing.scrape()
+	folder := t.TempDir()
+	file := writeConfig(t, folder, a.url, 4711)
+	_ = os.Remove(filepath.Join(folder, "api_key"))
+	withoutKey := start(t, "--config.file="+file)
+	withoutKey.scrape()
+	urls := map[string]string{
+		"landing": demo.url + "/", "status": demo.url + "/status", "runbooks": demo.url + "/docs/runbooks.md",
+		"failing": failing.url + "/status", "without-key": withoutKey.url + "/status",
+	}
 	for scheme, background := range map[string]string{"light": `"rgb(255, 255, 255)"`, "dark": `"rgb(17, 21, 26)"`} {
 		for device, thead := range map[string]string{"phone": `"none"`, "desktop": `"table-header-group"`} {
 			t.Run(device+"-"+scheme, func(t *testing.T) {
-				for name, path := range map[string]string{"landing": "/", "status": "/status", "runbooks": "/docs/runbooks.md"} {
-					page := chromium.open(t, e.url+path, device, scheme)
-					page.expect(t, `getComputedStyle(document.body).backgroundColor`, background)
-					page.screenshot(t, name+"-"+device+"-"+scheme)
+				for name, url := range urls {
+					tab := openPage(browser, t, url, device, scheme)
+					screenshot(tab, t, name+"-"+device+"-"+scheme)
+					expectValue(tab, t, `getComputedStyle(document.body).backgroundColor`, background)
 					for _, content := range pageContents[name] {
-						page.expect(t, content[0], content[1])
+						expectValue(tab, t, content[0], content[1])
 					}
-					if name == "status" {
-						page.expect(t, `getComputedStyle(document.querySelector("thead")).display`, thead)
+					if strings.HasSuffix(url, "/status") {
+						expectValue(tab, t, `getComputedStyle(document.querySelector("thead")).display`, thead)
 					}
 				}
 			})
@@ -142,56 +152,13 @@ var pageContents = map[string][][2]string{
 		{`document.getElementById("bunqdeviceserverblocked").innerText`, `"BunqDeviceServerBlocked"`},
 		{broken, `[]`},
 	},
-}
-
-// The status page shows why device servers are not read.
-func TestReasonsInBrowser(t *testing.T) {
-	t.Parallel()
-	chromium := newBrowser(t)
-	for name, test := range map[string]struct {
-		key    string // in the key file; "" for none
-		fault  func(*api, http.ResponseWriter, *http.Request)
-		reason string // also that of the device server, which was read before
-	}{
-		"internal error": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
-			a.Answer(w, r, http.StatusInternalServerError, nil)
-		}, "GET device-server: server, HTTP status 500"},
-		"bad signature": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
-			answer := httptest.NewRecorder()
-			a.Server.ServeHTTP(answer, r)
-			_, _ = answer.Body.WriteString(" ")
-			copyAnswer(w, answer)
-		}, "GET device-server: signature, HTTP status 200"},
-		"too many requests": {apiKey, func(a *api, w http.ResponseWriter, r *http.Request) {
-			a.Answer(w, r, http.StatusTooManyRequests, nil)
-		}, "GET device-server: rate_limited, HTTP status 429"},
-		"missing key file": {"", nil, "no credentials to read with: reading API key: open "},
-		"wrong key":        {"sandbox_wrong", nil, "POST device-server: credentials, HTTP status 400"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a, folder := newAPI(t), t.TempDir()
-			file := "--config.file=" + writeConfig(t, folder, a.url, 4711)
-			if writeFile(t, folder, "api_key", test.key); test.key == "" {
-				_ = os.Remove(filepath.Join(folder, "api_key"))
-			}
-			e := start(t, file)
-			e.scrape()
-			if test.fault != nil {
-				a.setIntercept(func(w http.ResponseWriter, r *http.Request) bool {
-					test.fault(a, w, r)
-					return true
-				})
-				e.scrape()
-			}
-			for device := range widths {
-				page := chromium.open(t, e.url+"/status", device, "light")
-				page.screenshot(t, strings.ReplaceAll(name, " ", "-")+"-"+device)
-				reason := fmt.Sprintf(`document.querySelector("td .error").innerText.startsWith("Not read: %s")`, test.reason)
-				page.expect(t, reason, "true")
-				page.expect(t, `document.querySelector("td [data-status=ACTIVE]") != null`, fmt.Sprint(test.fault != nil))
-				chromium.open(t, e.url+"/docs/runbooks.md", device, "light").expect(t, broken, `[]`)
-			}
-		})
-	}
+	// Why device servers are not read, beside what was read last.
+	"failing": {
+		{`document.querySelector("td .error").innerText`, `"Not read: GET device-server: server, HTTP status 500"`},
+		{`document.querySelector("td .status").innerText`, `"ACTIVE"`},
+	},
+	"without-key": {
+		{`document.querySelector("td .error").innerText.startsWith("Not read: no credentials to read with: ")`, "true"},
+		{`document.querySelector("td .status").innerText`, `"unknown"`},
+	},
 }
