@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,13 +35,10 @@ func shorten(text string) string {
 	})
 }
 
-// webhook collects notifications of Alertmanager as "receiver status" and the summary and anchor of each alert.
-type webhook struct {
-	mu       sync.Mutex
-	received []string
-}
+// webhook receives notifications of Alertmanager as "receiver status" and the summary and anchor of each alert.
+type webhook chan string
 
-func (w *webhook) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+func (w webhook) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	var n struct {
 		Receiver, Status string
 		Alerts           []struct {
@@ -53,35 +49,28 @@ func (w *webhook) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 		}
 	}
 	err := json.NewDecoder(r.Body).Decode(&n)
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	text := fmt.Sprint(n.Receiver, " ", n.Status)
 	for _, alert := range n.Alerts {
 		text += fmt.Sprintf("; %s; %s", alert.Annotations.Summary, path.Base(alert.Annotations.Runbook))
 	}
-	w.received = append(w.received, text)
 	if err != nil {
-		w.received = append(w.received, err.Error())
+		text = err.Error()
 	}
-}
-
-// take returns what has been received since the last call.
-func (w *webhook) take() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	received := w.received
-	w.received = nil
-	return received
+	w <- text
 }
 
 // expect waits for notifications, which must be these, in any order.
-func (w *webhook) expect(t *testing.T, want ...string) {
+func (w webhook) expect(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
-	eventually(t, strings.Join(want, ", "), func() bool {
-		got = append(got, w.take()...)
-		return len(got) >= len(want)
-	})
+	for range want {
+		select {
+		case text := <-w:
+			got = append(got, text)
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("received only %q, want %q", got, want)
+		}
+	}
 	slices.Sort(got)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -90,19 +79,20 @@ func (w *webhook) expect(t *testing.T, want ...string) {
 }
 
 // expectNone wants that nothing is received in a time. Only time shows that.
-func (w *webhook) expectNone(t *testing.T, duration time.Duration) {
+func (w webhook) expectNone(t *testing.T, duration time.Duration) {
 	t.Helper()
-	time.Sleep(duration)
-	if got := w.take(); got != nil {
-		t.Fatalf("more notifications than one for each cause: %q", got)
+	select {
+	case text := <-w:
+		t.Fatalf("more notifications than one for each cause: %q", text)
+	case <-time.After(duration):
 	}
 }
 
 // startAlerting starts a real Prometheus with the project's rules and a real Alertmanager with its routes, both
 // edited. Every receiver is the webhook.
-func startAlerting(t *testing.T, edit func(string) string, scrapes string) (w *webhook, prometheus *process) {
+func startAlerting(t *testing.T, edit func(string) string, scrapes string) (w webhook, prometheus *process) {
 	t.Helper()
-	w = &webhook{}
+	w = make(webhook, 1000) // nobody waits for a test
 	server := httptest.NewServer(w)
 	t.Cleanup(server.Close)
 	folder := t.TempDir()

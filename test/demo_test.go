@@ -15,12 +15,6 @@ func TestDemo(t *testing.T) {
 	})
 	expectLines(t, get(t, e.find(`metrics +(\S+)`)),
 		`bunq_up{account="demo"} 1`,
-		`bunq_device_server_status{account="demo",id="4711",status="ACTIVE"} 1`,
-		`bunq_device_server_status{account="demo",id="4712",status="BLOCKED"} 1`,
-		`bunq_device_server_status{account="demo",id="4713",status="NEEDS_CONFIRMATION"} 1`,
-		`bunq_device_server_status{account="demo",id="4714",status="OBSOLETE"} 1`,
-		`bunq_unexpected_device_server_info{account="demo",description="not in the configuration",id="4720",ip="192.0.2.66",`+
-			`status="ACTIVE"} 1`,
 		`bunq_api_request_errors_total{account="demo",endpoint="device-server",method="GET",reason="timeout"} 0`,
 	)
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,13 +41,15 @@ func measureLatency(t *testing.T, interval time.Duration, path string) {
 		fmt.Sprintf("global: {scrape_interval: %s}\nscrape_configs: [{job_name: bunq, %s}]", interval, targets))
 	measure := func(alert string, event func()) {
 		time.Sleep(time.Minute + rand.N(interval)) // the event before is over
-		w.take()
+		for len(w) > 0 {
+			<-w
+		}
 		begin := time.Now()
 		event()
-		for !slices.ContainsFunc(w.take(), func(text string) bool {
-			return strings.HasPrefix(text, "pager firing") && strings.HasSuffix(text, "#"+anchor(alert))
-		}) {
-			time.Sleep(100 * time.Millisecond)
+		for text := range w {
+			if strings.HasPrefix(text, "pager firing") && strings.HasSuffix(text, "#"+anchor(alert)) {
+				break
+			}
 		}
 		t.Log(interval, path, alert, time.Since(begin).Round(time.Second))
 	}
