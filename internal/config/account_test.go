@@ -11,48 +11,32 @@ import (
 	"bunq_exporter/internal/config"
 )
 
-func TestAPIKeyInline(t *testing.T) {
-	c, err := config.Load("testdata/valid/complete.yml")
-	if err != nil {
-		t.Fatal(err)
+func TestAPIKey(t *testing.T) {
+	if got, err := (config.Account{APIKeyInline: key}).APIKey(); got != key || err != nil {
+		t.Errorf("inline: got %q and %v", got, err)
 	}
-	if got, err := c.Accounts[1].APIKey(); got != "sandbox_"+key || err != nil {
-		t.Errorf("got %q and %v", got, err)
-	}
-}
-
-func TestAPIKeyFile(t *testing.T) {
-	a := config.Account{Name: "company", APIKeyFile: filepath.Join(t.TempDir(), "api_key")}
-	for name, test := range map[string]struct{ text, want, problem string }{
-		"bare":            {key, key, "<nil>"},
-		"rotated":         {"sandbox_" + key, "sandbox_" + key, "<nil>"},
-		"white space":     {"\n \t" + key + " \r\n\r\n", key, "<nil>"},
-		"byte order mark": {"\ufeff" + key + "\r\n", key, "<nil>"},
-		"blank":           {" \n", "", "reading API key: " + a.APIKeyFile + " has 0 words"},
-		"two lines":       {key + "\n" + key + "\n", "", "has 2 words"},
-		"large":           {strings.Repeat(" ", 16<<20) + key, "", "larger than"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			write(t, a.APIKeyFile, test.text)
-			got, err := a.APIKey()
-			if got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-			contains(t, fmt.Sprint(err), test.problem)
-		})
-	}
-}
-
-func TestAPIKeyFileUnreadable(t *testing.T) {
 	folder := t.TempDir()
 	if err := syscall.Mkfifo(folder+"/pipe", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"", "pipe", "missing"} {
-		got, err := config.Account{APIKeyFile: filepath.Join(folder, name)}.APIKey()
-		if got != "" || err == nil {
-			t.Errorf("%q: got %q and %v, want an error", name, got, err)
+	for name, test := range map[string]struct{ file, text, want, problem string }{
+		"bare":            {"key", key, key, "<nil>"},
+		"rotated":         {"key", "sandbox_" + key, "sandbox_" + key, "<nil>"},
+		"white space":     {"key", "\n \t" + key + " \r\n\r\n", key, "<nil>"},
+		"byte order mark": {"key", "\ufeff" + key + "\r\n", key, "<nil>"},
+		"blank":           {"key", " \n", "", "reading API key: " + folder + "/key has 0 words"},
+		"two lines":       {"key", key + "\n" + key + "\n", "", "has 2 words"},
+		"large":           {"key", strings.Repeat(" ", 16<<20) + key, "", "larger than"},
+		"folder":          {"", "", "", "not a regular file"},
+		"pipe":            {"pipe", "", "", "not a regular file"},
+		"missing":         {"missing", "", "", "no such file"},
+	} {
+		write(t, folder+"/key", test.text)
+		got, err := config.Account{APIKeyFile: filepath.Join(folder, test.file)}.APIKey()
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
+		contains(t, fmt.Sprint(err), test.problem)
 	}
 }
 

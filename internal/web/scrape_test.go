@@ -60,6 +60,8 @@ func TestMetricsOfEachPath(t *testing.T) {
 				}
 			}
 		}
+		w := request(handler, "GET", "/metrics", "Accept", "application/openmetrics-text;version=1.0.0")
+		expect(t, w.Body.String(), `response_id="`, "# EOF\n") // with exemplars
 	})
 }
 
@@ -160,15 +162,6 @@ func TestTwoAnswersEncodedAtOnce(t *testing.T) {
 		if scrapes.Wait(); time.Since(start) != 10*time.Second {
 			t.Errorf("20 answers took %v, want 10 s", time.Since(start))
 		}
-	})
-}
-
-func TestOpenMetricsHasExemplars(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		account, _ := runAccount(t, "company")
-		const accept = "application/openmetrics-text;version=1.0.0"
-		w := request(newHandler(t, newOptions(account)), "GET", "/metrics", "Accept", accept)
-		expect(t, w.Body.String(), `response_id="`, "# EOF\n")
 	})
 }
 
