@@ -9,29 +9,27 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
 
-var promDuration = regexp.MustCompile(`\b(\d+)([smhd])\b`)
+var promDuration = regexp.MustCompile(`\b\d+[smhd]\b`)
 
 // minute is how long a minute of the rules takes in the test. With less, a busy machine would miss scrapes.
 const minute = 2 * time.Second
 
 // shorten makes the durations of rules, routes and queries as short as that.
 func shorten(text string) string {
-	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
 	return promDuration.ReplaceAllStringFunc(text, func(found string) string {
-		n, _ := strconv.Atoi(found[:len(found)-1])
-		duration := time.Duration(n) * units[found[len(found)-1]] / (time.Minute / minute)
-		return strconv.FormatInt(duration.Milliseconds(), 10) + "ms"
+		duration, _ := model.ParseDuration(found)
+		return (duration / model.Duration(time.Minute/minute)).String()
 	})
 }
 

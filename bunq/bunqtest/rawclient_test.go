@@ -5,10 +5,8 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -93,9 +91,7 @@ func (c *rawClient) install() *rawClient {
 	c.t.Helper()
 	got := c.postInstallation(publicPEM(c.key))
 	c.installation = got.object(1, "Token")["token"].(string)
-	block, _ := pem.Decode([]byte(got.object(2, "ServerPublicKey")["server_public_key"].(string)))
-	server, _ := x509.ParsePKIXPublicKey(block.Bytes)
-	c.server = server.(*rsa.PublicKey)
+	c.server, _ = bunq.ParsePublicKey(got.object(2, "ServerPublicKey")["server_public_key"].(string))
 	return c
 }
 
@@ -181,10 +177,7 @@ func (c *rawClient) postSessionServer(changes ...change) *answer {
 	return c.do(http.MethodPost, "/v1/session-server", c.installation, body, changes...)
 }
 
-func publicPEM(key *rsa.PrivateKey) string {
-	der, _ := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-}
+func publicPEM(key *rsa.PrivateKey) string { return bunq.EncodePublicKey(&key.PublicKey) }
 
 // answer is a response to a rawClient.
 type answer struct {
