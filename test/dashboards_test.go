@@ -211,26 +211,6 @@ func TestDashboardLinks(t *testing.T) {
 	}
 }
 
-// Grafana cannot make the name of an alert lower case, as the anchor of its runbook is.
-func TestDashboardRunbooks(t *testing.T) {
-	t.Parallel()
-	want := map[string]string{}
-	for _, r := range readRules(t) {
-		if r.Alert != "" {
-			want[r.Alert] = anchor(r.Alert)
-		}
-	}
-	for _, d := range readDashboards(t) {
-		got := map[string]string{}
-		for _, match := range regexp.MustCompile(`"(Bunq\w+)": \{ "text": "(\w+)"`).FindAllStringSubmatch(d.text, -1) {
-			got[match[1]] = match[2]
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: anchors of the alerts, -want +got:\n%s", d.UID, diff)
-		}
-	}
-}
-
 // number finds the numbers that a query returns, and the value of a label that each stands for.
 var number = regexp.MustCompile(`(?m)^\s*(?:or )?(\d) \* \w+\{[^}]*?(?:(?:status|state)=\\?"(\w+)")?\}`)
 

@@ -50,7 +50,7 @@ var alertRow = regexp.MustCompile("(?m)^\\| `(Bunq\\w+)` \\|.*\\| (critical|warn
 // Promtool tests the expressions and texts.
 func TestAlertsAreComplete(t *testing.T) {
 	t.Parallel()
-	alerts, documented := set{}, map[string]string{}
+	alerts, links, documented := set{}, set{}, map[string]string{}
 	for _, row := range alertRow.FindAllStringSubmatch(readFile(t, "../docs/alerting.md"), -1) {
 		documented[row[1]] = row[2]
 	}
@@ -64,6 +64,13 @@ func TestAlertsAreComplete(t *testing.T) {
 			r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
 			!strings.HasSuffix(r.Annotations["runbook_url"], "/docs/runbooks.md#"+anchor(r.Alert)) {
 			t.Errorf("%s: the name is wrong, or one of %v", r.Alert, r)
+		}
+		links[r.Alert+`": { "text": "`+anchor(r.Alert)] = true
+	}
+	// Grafana cannot make the name of an alert lower case, as the anchor of its runbook is.
+	for _, d := range readDashboards(t) {
+		if diff := cmp.Diff(links, names(d.text, regexp.MustCompile(`"(Bunq\w+": { "text": "\w+)"`))); diff != "" {
+			t.Errorf("%s: anchors of the alerts, -want +got:\n%s", d.UID, diff)
 		}
 	}
 	if diff := cmp.Diff(alerts, readRunbooks(t)); diff != "" {
