@@ -78,8 +78,12 @@ func (h *Handler) expose(gatherer prometheus.Gatherer) http.Handler {
 		answer := bufferedWriter{ResponseWriter: w}
 		select {
 		case h.encoding <- struct{}{}:
-		case <-r.Context().Done():
-			return
+		default: // not at once, and not for a client that is gone
+			select {
+			case h.encoding <- struct{}{}:
+			case <-r.Context().Done():
+				return
+			}
 		}
 		metrics.ServeHTTP(&answer, r)
 		<-h.encoding

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,7 +58,9 @@ func newAccount(t testing.TB, name string) (*collector.Account, *fakeAPI) {
 // runAccount returns a new account that is kept logged in until the end of the test.
 func runAccount(t *testing.T, name string) (*collector.Account, *fakeAPI) {
 	account, api := newAccount(t, name)
-	go account.Run(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { account.Run(t.Context()) })
+	t.Cleanup(running.Wait) // before the folder is removed
 	return account, api
 }
 
