@@ -124,16 +124,13 @@ func (a *accounts) apply(ctx context.Context) error {
 	a.current.Store(&web.Configuration{Accounts: list, Loaded: time.Now()})
 	a.reloadOK.Set(1)
 	a.reloadAt.SetToCurrentTime()
-	go a.warn(loaded)
+	go func() { // which may wait for the disks of the files
+		for _, warning := range loaded.Warnings() {
+			_ = level.Warn(a.logger).Log("msg", "Insecure file permissions", "err", warning)
+		}
+	}()
 	_ = level.Info(a.logger).Log("msg", "Loaded configuration", "accounts", len(list))
 	return nil
-}
-
-// warn logs which files with secrets others can access. It may wait for their disks.
-func (a *accounts) warn(loaded *config.Config) {
-	for _, warning := range loaded.Warnings() {
-		_ = level.Warn(a.logger).Log("msg", "Insecure file permissions", "err", warning)
-	}
 }
 
 // reloadAndLog is for a reload in the background.

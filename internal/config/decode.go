@@ -14,6 +14,31 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// problem is one thing that is wrong and what to do about it.
+type problem struct {
+	line    int
+	message string
+}
+
+// problems collects what is wrong with a file.
+type problems []problem
+
+func (p *problems) report(line int, format string, args ...any) {
+	*p = append(*p, problem{line, fmt.Sprintf(format, args...)})
+}
+
+// in returns an error that lists the problems in the order of the file, or nil if there are none.
+func (p problems) in(file string) error {
+	slices.SortFunc(p, func(a, b problem) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.message, b.message))
+	})
+	var list []error
+	for _, one := range slices.Compact(p) { // each use of an alias has the problems of its anchor
+		list = append(list, fmt.Errorf("%s:%d: %s", file, one.line, one.message))
+	}
+	return errors.Join(list...)
+}
+
 // decode returns the content of the file's document, or nil if the file is not valid YAML.
 func (p *problems) decode(text []byte) *yaml.Node {
 	reader := byteReader{bytes.NewReader(text)}
