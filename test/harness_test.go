@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	case "unlimited":
 		serveUnlimited(os.Args[1])
 	}
+	useNetworks()
 	_ = flag.Set("test.parallel", "8") // the tests mostly wait
 	os.Exit(m.Run())
 }

@@ -1,0 +1,175 @@
+package test
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rsa"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/bunq/session"
+	"bunq_exporter/collector"
+	"bunq_exporter/internal/config"
+	"bunq_exporter/internal/web"
+)
+
+// exporter is the exporter in a synctest bubble, with its bunq.
+type exporter struct {
+	*network
+	*row
+	folder     string
+	account    *collector.Account
+	pages      http.Handler
+	log        bytes.Buffer
+	exposition string // of the last scrape
+}
+
+var hosts atomic.Int64
+
+// newExporter returns an exporter that does not log in yet.
+func (r *row) newExporter(t *testing.T) *exporter {
+	t.Helper()
+	host := fmt.Sprintf("bunq%d.example.com", hosts.Add(1))
+	options := bunqtest.Options{Strict: true, OwnInstallationOnly: r.call == bunq.ReadDeviceServer.String()}
+	e := &exporter{network: newNetwork(t, host, options), row: r, folder: t.TempDir()}
+	if err := syscall.Mount("tmpfs", e.folder, "tmpfs", 0, "size=128k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmount(t, e.folder) })
+	c, err := config.Load(writeConfig(t, e.folder, "https://"+host+"/v1", 4711))
+	if err != nil {
+		t.Fatal(err)
+	}
+	login, transport, logger := c.Accounts[0], bunq.NewTransport(), log.NewLogfmtLogger(log.NewSyncWriter(&e.log))
+	t.Cleanup(transport.(interface{ CloseIdleConnections() }).CloseIdleConnections)
+	e.account = collector.NewAccount("company", collector.Selection(login.DeviceServers),
+		bunq.Config{BaseURL: login.BaseURL, UserAgent: "test/1", Transport: transport},
+		session.Config{
+			Environment: login.Environment, APIKey: login.APIKey, ContextFile: login.ContextFile,
+			Description: login.Description,
+			NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
+		}, logger)
+	e.pages, err = web.New(web.Options{
+		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{e.account}} },
+		Exporter:      prometheus.NewRegistry(), Requests: prometheus.NewRegistry(), TelemetryPath: "/metrics",
+		TimeoutOffset: 500 * time.Millisecond, Logger: logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+const updated = `bunq_device_server_updated_timestamp_seconds{account="company",id="4711"} `
+
+// scrape scrapes once, and reports whether the device server is shown. It was updated just before, so that an earlier
+// value is recognized.
+func (e *exporter) scrape() (shown bool) {
+	e.SetStatus(4711, bunq.StatusActive)
+	start := time.Now()
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	request.Header.Set(timeoutHeader, "10")
+	answer := httptest.NewRecorder()
+	e.pages.ServeHTTP(answer, request)
+	e.exposition = answer.Body.String()
+	shown, want := strings.Contains(e.exposition, `bunq_device_server_up{account="company",id="4711"} 1`), "ACTIVE"
+	if e.active.Load() != nil {
+		want = cmp.Or(e.shows, want)
+	}
+	now := strconv.FormatFloat(float64(start.UnixMicro())/1e6, 'g', -1, 64)
+	for what, wrong := range map[string]bool{
+		"a scrape takes too long":   time.Since(start) > 10*time.Second,
+		"an earlier value is shown": strings.Contains(e.exposition, updated) && !hasLine(e.exposition, updated+now),
+		"a wrong status is shown":   shown && !hasLine(e.exposition, statusLine(want)),
+		"registered twice":          e.registered() > 1,
+	} {
+		if wrong {
+			e.lost[what] = true
+		}
+	}
+	return shown
+}
+
+// secret matches the secrets of the exporter.
+var secret = regexp.MustCompile(`[0-9a-f]{64}|PRIVATE KEY|` + apiKey)
+
+func statusLine(status string) string {
+	return fmt.Sprintf(`bunq_device_server_status{account="company",id="4711",status="%s"} 1`, status)
+}
+
+// registered returns how many device servers the exporter has.
+func (e *exporter) registered() int { return len(e.DeviceServers()) - 1 }
+
+// isWell reports whether the last scrape showed everything, and no error.
+func (e *exporter) isWell() bool {
+	for _, line := range []string{
+		`bunq_up{account="company"} 1`, `bunq_login_state{account="company",state="ok"} 1`,
+		`bunq_context_file_error{account="company"} 0`, statusLine("ACTIVE"),
+	} {
+		if !hasLine(e.exposition, line) {
+			return false
+		}
+	}
+	return strings.Count(e.exposition, "\nbunq_device_server_up{") == 2
+}
+
+// series has the values of each series, one for each scrape, in the notation of promtool.
+type series struct {
+	scrapes int
+	values  map[string][]string
+}
+
+// add adds a scrape. Prometheus marks a series that a scrape does not have any more as stale.
+func (s *series) add(exposition string) {
+	for line := range strings.Lines(exposition) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
+		metric, _, _ := strings.Cut(name, "{")
+		if ruleMetrics[metric] {
+			name += "}"
+			if s.values[name] == nil {
+				s.values[name] = slices.Repeat([]string{"_"}, s.scrapes)
+			}
+			s.values[name] = append(s.values[name], value)
+		}
+	}
+	s.scrapes++
+	for name, values := range s.values {
+		if len(values) < s.scrapes {
+			s.values[name] = append(values, "stale")
+		}
+	}
+}
+
+// repeat adds scrapes in which everything goes on as in the last five.
+func (s *series) repeat(scrapes int) {
+	for name, values := range s.values {
+		for range scrapes {
+			next := values[len(values)-5]
+			last, err := strconv.ParseFloat(values[s.scrapes-1], 64)
+			before, err2 := strconv.ParseFloat(values[s.scrapes-6], 64)
+			number, err3 := strconv.ParseFloat(next, 64)
+			if grows.MatchString(name) && cmp.Or(err, err2, err3) == nil {
+				next = fmt.Sprint(number + last - before)
+			}
+			values = append(values, next)
+		}
+		s.values[name] = values
+	}
+}
+
+// grows matches what counts or is a time.
+var grows = regexp.MustCompile(`^\w+(_total|_timestamp_seconds)\{`)
