@@ -36,7 +36,7 @@ type runner struct {
 
 // Run keeps the account logged in until ctx ends. It is called once.
 func (s *Session) Run(ctx context.Context) {
-	r := &runner{Session: s, context: apicontext.Context{Environment: s.config.Environment}, logged: &State{}}
+	r := &runner{Session: s, logged: &State{}}
 	for ctx.Err() == nil {
 		err := r.login(ctx)
 		if state, err := r.diagnose(ctx, err); ctx.Err() == nil {
