@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -18,22 +17,27 @@ import (
 	"bunq_exporter/bunq/session"
 )
 
+// spoilers put something in place of a context file that does not exist.
+var spoilers = map[string]func(path string) error{
+	"missing":    func(string) error { return nil },
+	"damaged":    func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+	"folder":     func(path string) error { return os.Mkdir(path, 0o700) },
+	"named pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	"other environment": func(path string) error {
+		return os.WriteFile(path, []byte(`{"environment_type":"PRODUCTION"}`), 0o600)
+	},
+	"no folder": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+}
+
 func TestContextFileUnusable(t *testing.T) {
-	for name, spoil := range map[string]func(path string) error{
-		"damaged":    func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
-		"folder":     func(path string) error { return os.Mkdir(path, 0o700) },
-		"named pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
-		"other environment": func(path string) error {
-			return os.WriteFile(path, []byte(`{"environment_type":"PRODUCTION"}`), 0o600)
-		},
-		"no folder": func(path string) error { return os.Remove(filepath.Dir(path)) },
-	} {
+	for name, spoil := range spoilers {
+		if name == "missing" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 				p := setup(t, api)
-				if err := spoil(p.config.ContextFile); err != nil {
-					t.Fatal(err)
-				}
+				check(t, spoil(p.config.ContextFile))
 				p.start(t)
 				time.Sleep(time.Minute)
 				p.expect(t, session.Unknown)
@@ -48,9 +52,7 @@ func TestContextFileUnusable(t *testing.T) {
 					t.Errorf("logged %q, want one line", lines)
 				}
 				folder := filepath.Dir(p.config.ContextFile)
-				if err := errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700)); err != nil {
-					t.Fatal(err)
-				}
+				check(t, errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700)))
 				time.Sleep(3 * time.Second)
 				p.expect(t, session.OK) // without a restart
 				if lines := p.logged("up to date again"); len(lines) != 1 || p.State().FileErr != nil {
@@ -59,24 +61,6 @@ func TestContextFileUnusable(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestKeyUnusable(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := setup(t, api)
-		var fixed atomic.Bool
-		p.config.APIKey = func() (string, error) {
-			if !fixed.Load() {
-				return "", os.ErrPermission
-			}
-			return apiKey, nil
-		}
-		p.start(t)
-		p.expect(t, session.Unknown)
-		fixed.Store(true)
-		time.Sleep(3 * time.Second)
-		p.expect(t, session.OK)
-	})
 }
 
 func TestKeyUnusableWithContext(t *testing.T) {
@@ -103,9 +87,7 @@ func (p *program) moveFolder(t *testing.T) {
 	if _, err := os.Stat(folder); err != nil {
 		from, to = to, from
 	}
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Rename(from, to))
 }
 
 func TestSaveFails(t *testing.T) {
@@ -136,62 +118,42 @@ func TestSaveFails(t *testing.T) {
 }
 
 // What bunq has made must not be made twice, even if it cannot be saved at first.
-func TestSaveFailsAfterRegistration(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := setup(t, api)
-		api.answer(bunq.CreateDeviceServer, func(w http.ResponseWriter, r *http.Request) {
-			p.moveFolder(t)
-			api.Server.ServeHTTP(w, r)
-		})
-		p.start(t)
-		p.expect(t, session.OK)
-		p.moveFolder(t)
-		time.Sleep(31 * time.Second)
-		p.expectOne(t, api, 1)
-	})
-}
-
-// The installation was made, but cannot be saved: nothing is registered.
 func TestSaveFailsAtFirstStart(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := setup(t, api)
-		api.answer(bunq.CreateInstallation, func(w http.ResponseWriter, r *http.Request) {
+	for operation, want := range map[bunq.Operation]session.LoginState{
+		bunq.CreateInstallation: session.Unknown, // and nothing is registered
+		bunq.CreateDeviceServer: session.OK,
+	} {
+		withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+			p := setup(t, api)
+			api.answer(operation, func(w http.ResponseWriter, r *http.Request) {
+				p.moveFolder(t)
+				api.answer(operation, nil)
+				api.Server.ServeHTTP(w, r)
+			})
+			p.start(t)
+			p.expect(t, want)
+			if lines := p.logged("level=error"); len(lines) != 1 || p.State().FileErr == nil {
+				t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
+			}
 			p.moveFolder(t)
-			api.answer(bunq.CreateInstallation, nil)
-			api.Server.ServeHTTP(w, r)
+			time.Sleep(31 * time.Second)
+			p.expectOne(t, api, 1)
+			if lines := p.logged("up to date again"); len(lines) != 1 || p.State().FileErr != nil {
+				t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
+			}
 		})
-		p.start(t)
-		p.expect(t, session.Unknown)
-		if lines := p.logged("level=error"); len(lines) != 1 || p.State().FileErr == nil {
-			t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
-		}
-		p.moveFolder(t)
-		time.Sleep(3 * time.Second)
-		p.expectOne(t, api, 1)
-		if lines := p.logged("up to date again"); len(lines) != 1 || p.State().FileErr != nil {
-			t.Errorf("logged %q, error of the file: %v", lines, p.State().FileErr)
-		}
-	})
+	}
 }
 
 // The session stays open, and nothing else happens.
 func TestFileSpoiledWhileRunning(t *testing.T) {
-	for name, spoil := range map[string]func(path string) error{
-		"missing": func(string) error { return nil },
-		"damaged": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
-		"folder":  func(path string) error { return os.Mkdir(path, 0o700) },
-		"other environment": func(path string) error {
-			return os.WriteFile(path, []byte(`{"environment_type":"PRODUCTION"}`), 0o600)
-		},
-	} {
+	for name, spoil := range spoilers {
 		t.Run(name, func(t *testing.T) {
 			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 				p := start(t, api)
-				path := p.config.ContextFile
+				path, folder := p.config.ContextFile, filepath.Dir(p.config.ContextFile)
 				text, err := os.ReadFile(path)
-				if err := errors.Join(err, os.Remove(path), spoil(path)); err != nil {
-					t.Fatal(err)
-				}
+				check(t, errors.Join(err, os.Remove(path), spoil(path)))
 				for _, want := range []struct {
 					line    string
 					isError bool
@@ -204,25 +166,12 @@ func TestFileSpoiledWhileRunning(t *testing.T) {
 					if lines := p.logged("API context file"); len(lines) != 1 || !strings.Contains(lines[0], want.line) {
 						t.Errorf("logged %q, want %s once", lines, want.line)
 					}
-					if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, text, 0o600)); err != nil {
-						t.Fatal(err)
-					}
+					check(t, errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700), os.WriteFile(path, text, 0o600)))
 				}
 				p.expect(t, session.OK)
 			})
 		})
 	}
-}
-
-func TestFileRemovedBeforeRenewal(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := start(t, api)
-		if err := os.Remove(p.config.ContextFile); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * time.Hour)
-		p.expectOne(t, api, 1)
-	})
 }
 
 func TestFileReplacedWhileRunning(t *testing.T) {
@@ -239,17 +188,15 @@ func TestFileReplacedWhileRunning(t *testing.T) {
 }
 
 func TestLockedByAnotherProcess(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := setup(t, api)
+	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		unlock, err := apicontext.Lock(p.config.ContextFile)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
+		requests := len(api.all())
 		p.start(t)
 		time.Sleep(time.Minute)
 		p.expect(t, session.Unknown)
-		if len(api.all()) != 0 {
-			t.Errorf("requests %q", api.all())
+		if more := api.all()[requests:]; len(more) != 0 || p.State().FileErr != nil {
+			t.Errorf("requests %q, error of the file: %v", more, p.State().FileErr)
 		}
 		unlock()
 		time.Sleep(5 * time.Second)
@@ -269,6 +216,7 @@ func TestSessionOfAnSDKIsUsed(t *testing.T) {
 		p.config.APIKey = func() (string, error) { return "", nil } // that of the file is used
 		p.start(t)
 		p.expect(t, session.OK)
+		check(t, os.Remove(p.config.ContextFile)) // it is written again
 		time.Sleep(25 * time.Hour)
 		p.expect(t, session.OK)
 		if got := api.all()[requests:]; len(got) == 0 || strings.Contains(strings.Join(got, " "), "device-server POST") ||

@@ -2,11 +2,11 @@ package session_test
 
 import (
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -49,6 +49,17 @@ func TestLoginStates(t *testing.T) {
 		"id unknown": {
 			change: own(bunq.StatusBlocked), edit: map[string]any{"device_server_id": nil}, want: session.DeviceNotActive,
 		},
+		"id unknown, one active": {change: func(api *recorder) {
+			own(bunq.StatusBlocked)(api)
+			api.AddDeviceServer(1, bunq.DeviceServer{ID: 2000, Status: bunq.StatusActive})
+		}, edit: map[string]any{"device_server_id": nil}, want: session.CredentialsRefused},
+		"on the second page": {change: func(api *recorder) {
+			id := api.DeviceServers()[0].ID
+			for i := range int64(250) {
+				api.AddDeviceServer(1, bunq.DeviceServer{ID: id + 1 + i, Status: bunq.StatusActive})
+			}
+			api.SetStatus(id, bunq.StatusBlocked)
+		}, want: session.DeviceNotActive},
 		"rejected": {change: login(400, rejection), want: session.CredentialsRefused},
 		"hidden": {
 			options: bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing},
@@ -88,16 +99,45 @@ func TestLoginStates(t *testing.T) {
 	}
 }
 
-func TestKeyOfAnotherEnvironment(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := setup(t, api)
-		p.config.APIKey = func() (string, error) { return "0123456789", nil }
-		p.start(t)
-		p.expect(t, session.CredentialsRefused)
-		if err := p.State().Err; err == nil || !strings.Contains(err.Error(), "another environment") {
-			t.Errorf("error is %v", err)
-		}
-	})
+// The next key is tried within 30 s, however long the pause between logins is.
+func TestKeyAtFirstStart(t *testing.T) {
+	for name, test := range map[string]struct {
+		key  string
+		err  error
+		want session.LoginState
+		text string // of the error
+	}{
+		"unreadable":             {"", os.ErrPermission, session.Unknown, "permission denied"},
+		"none":                   {"", nil, session.NoKey, "holds no installation: configure an API key"},
+		"revoked":                {"sandbox_revoked", nil, session.CredentialsRefused, "are incorrect"},
+		"of another environment": {"0123456789", nil, session.CredentialsRefused, "another environment"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+				p := setup(t, api)
+				var fixed atomic.Bool
+				p.config.APIKey = func() (string, error) {
+					if fixed.Load() {
+						return apiKey, nil
+					}
+					return test.key, test.err
+				}
+				p.start(t)
+				time.Sleep(10 * time.Minute)
+				p.expect(t, test.want)
+				err := p.State().Err
+				if err == nil || !strings.Contains(err.Error(), test.text) || (len(api.all()) == 0) != (test.key == "") {
+					t.Errorf("the error is %v, the requests are %q", err, api.all())
+				}
+				if lines := p.logged("level=error"); len(lines) != 1 {
+					t.Errorf("logged %q, want one line", lines)
+				}
+				fixed.Store(true)
+				time.Sleep(31 * time.Second)
+				p.expect(t, session.OK)
+			})
+		})
+	}
 }
 
 func TestPausesBetweenFailedLogins(t *testing.T) {
@@ -110,16 +150,20 @@ func TestPausesBetweenFailedLogins(t *testing.T) {
 		{503, "", slices.Repeat([]float64{30}, 38)},
 	} {
 		withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
-			api.fail(bunq.CreateSessionServer, test.status, test.description)
-			before := len(api.seen(bunq.CreateSessionServer))
-			p.start(t)
-			time.Sleep(19*time.Minute + time.Second)
-			if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, test.want) {
-				t.Errorf("status %d: pauses are %v s, want %v", test.status, got, test.want)
+			start := func() { p.start(t) }
+			for range 2 {
+				api.fail(bunq.CreateSessionServer, test.status, test.description)
+				before := len(api.seen(bunq.CreateSessionServer))
+				start()
+				time.Sleep(19*time.Minute + time.Second)
+				if got := pauses(api.seen(bunq.CreateSessionServer)[before:]); !slices.Equal(got, test.want) {
+					t.Errorf("status %d: pauses are %v s, want %v", test.status, got, test.want)
+				}
+				api.answer(bunq.CreateSessionServer, nil)
+				time.Sleep(time.Duration(test.want[3]) * time.Second)
+				p.expect(t, session.OK)
+				start = func() { time.Sleep(time.Until(p.State().Expiry) - 30*time.Second) } // until the next login
 			}
-			api.answer(bunq.CreateSessionServer, nil)
-			time.Sleep(time.Duration(test.want[3]) * time.Second)
-			p.expect(t, session.OK)
 		})
 	}
 }
@@ -141,20 +185,6 @@ func TestLoginsAre30SecondsApartAcrossRestarts(t *testing.T) {
 	})
 }
 
-func TestNewKeyTriedWithin30Seconds(t *testing.T) {
-	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, _ *recorder) {
-		var key atomic.Value
-		key.Store("sandbox_revoked")
-		p.config.APIKey = func() (string, error) { return key.Load().(string), nil }
-		p.start(t)
-		time.Sleep(10 * time.Minute)
-		p.expect(t, session.CredentialsRefused)
-		key.Store(apiKey)
-		time.Sleep(31 * time.Second)
-		p.expect(t, session.OK)
-	})
-}
-
 // A session that ends early is replaced, which is counted. The login state is the same as before.
 func TestSessionReplacedIsNotLogged(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
@@ -171,20 +201,6 @@ func TestSessionReplacedIsNotLogged(t *testing.T) {
 		}
 	})
 }
-
-func TestRetryEndsBackoff(t *testing.T) {
-	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
-		own := api.DeviceServers()[0].ID
-		api.SetStatus(own, bunq.StatusBlocked)
-		p.start(t)
-		time.Sleep(10 * time.Minute)
-		api.SetStatus(own, bunq.StatusActive)
-		p.Retry()
-		synctest.Wait()
-		p.expect(t, session.OK)
-	})
-}
-
 func TestReadRejected(t *testing.T) {
 	for status, description := range map[int]string{
 		401: "Insufficient authorisation.", 403: "Insufficient authentication.", 400: rejection,
@@ -229,15 +245,19 @@ func TestSessionClosedEarlyIsReplaced(t *testing.T) {
 		own := p.State().DeviceServerID
 		time.Sleep(time.Minute)
 		api.SetStatus(own, bunq.StatusBlocked) // ends the session
+		api.delay(bunq.CreateSessionServer, 2*time.Second)
 		p.mustRead(t)
-		synctest.Wait()
+		p.expect(t, session.Unknown) // until the login ends
+		time.Sleep(2 * time.Second)
 		p.expect(t, session.DeviceNotActive)
 		if !p.State().Expiry.IsZero() {
 			t.Errorf("a session is said to end at %v", p.State().Expiry)
 		}
+		time.Sleep(10 * time.Minute)
 		api.SetStatus(own, bunq.StatusActive)
-		time.Sleep(time.Minute)
-		p.expect(t, session.OK)
+		api.answer(bunq.CreateSessionServer, nil)
+		p.Retry()
+		p.expect(t, session.OK) // at once
 		p.mustRead(t)
 	})
 }
@@ -246,7 +266,7 @@ func TestInstallationAlone(t *testing.T) {
 	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
 		p.config.APIKey = func() (string, error) { return "", nil }
 		p.edit(t, map[string]any{"api_key": nil, "session_context": nil})
-		logins := api.Requests(bunq.CreateSessionServer)
+		logins, reads := api.Requests(bunq.CreateSessionServer), api.Requests(bunq.ListDeviceServers)
 		p.start(t)
 		for range 40 {
 			p.mustRead(t)
@@ -255,6 +275,9 @@ func TestInstallationAlone(t *testing.T) {
 		p.expect(t, session.NoKey)
 		if more := api.Requests(bunq.CreateSessionServer) - logins; p.State().Err != nil || more != 0 {
 			t.Errorf("error %v, %d more logins", p.State().Err, more)
+		}
+		if more := api.Requests(bunq.ListDeviceServers) - reads; more != 40 {
+			t.Errorf("%d requests for 40 reads", more)
 		}
 		api.fail(bunq.ListDeviceServers, 401, "Insufficient authorisation.")
 		for range 8 {
@@ -268,34 +291,6 @@ func TestInstallationAlone(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		p.expect(t, session.NoKey)
 		p.mustRead(t)
-	})
-}
-
-func TestNeitherKeyNorInstallation(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := setup(t, api)
-		p.config.APIKey = func() (string, error) { return "", nil }
-		p.start(t)
-		time.Sleep(5 * time.Minute)
-		p.expect(t, session.NoKey)
-		if err := p.read(t); err == nil || len(api.all()) != 0 {
-			t.Errorf("error %v, requests %q", err, api.all())
-		}
-		if lines := p.logged("level=error"); len(lines) != 1 {
-			t.Errorf("logged %q, want one line", lines)
-		}
-	})
-}
-
-func TestOwnDeviceServerOnSecondPage(t *testing.T) {
-	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
-		own := api.DeviceServers()[0].ID
-		for i := range int64(250) {
-			api.AddDeviceServer(1, bunq.DeviceServer{ID: own + 1 + i, Status: bunq.StatusActive})
-		}
-		api.SetStatus(own, bunq.StatusBlocked)
-		p.start(t)
-		p.expect(t, session.DeviceNotActive)
 	})
 }
 

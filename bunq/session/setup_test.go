@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,13 @@ type recorder struct {
 	requests []string
 	times    []time.Time
 	answers  map[bunq.Operation]http.HandlerFunc
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // withAPI runs a test in a synctest bubble with a strict simulated API that has one user.
@@ -90,16 +98,10 @@ func (r *recorder) delay(o bunq.Operation, by time.Duration) {
 // lose lets an operation take effect, but loses its answer.
 func (r *recorder) lose(o bunq.Operation) {
 	r.answer(o, func(w http.ResponseWriter, req *http.Request) {
-		r.Server.ServeHTTP(discard{}, req)
+		r.Server.ServeHTTP(httptest.NewRecorder(), req)
 		w.WriteHeader(http.StatusBadGateway)
 	})
 }
-
-type discard struct{}
-
-func (discard) Header() http.Header         { return http.Header{} }
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-func (discard) WriteHeader(int)             {}
 
 // seen returns when an operation was requested.
 func (r *recorder) seen(o bunq.Operation) (times []time.Time) {
@@ -238,12 +240,8 @@ func (p *program) mustRead(t *testing.T) {
 func (p *program) file(t *testing.T) (document map[string]any) {
 	t.Helper()
 	text, err := os.ReadFile(p.config.ContextFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &document); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	check(t, json.Unmarshal(text, &document))
 	return document
 }
 
@@ -257,12 +255,8 @@ func (p *program) edit(t *testing.T, changes map[string]any) {
 		}
 	}
 	text, err := json.Marshal(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p.config.ContextFile, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
+	check(t, os.WriteFile(p.config.ContextFile, text, 0o600))
 }
 
 // logged returns the lines of the log with a text, and forgets them all.
