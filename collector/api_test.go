@@ -28,8 +28,6 @@ type fakeAPI struct {
 	latency  time.Duration
 	fault    fault
 	requests []request
-
-	installation string // the token of the last POST
 }
 
 type request struct {
@@ -54,9 +52,6 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	text := r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/v1/")
 	f.requests = append(f.requests, request{text, time.Now()})
 	latency, fault := f.latency, f.fault
-	if r.Method == http.MethodPost {
-		f.installation = r.Header.Get("X-Bunq-Client-Authentication")
-	}
 	f.mu.Unlock()
 	select {
 	case <-time.After(latency):
@@ -128,16 +123,6 @@ func (f *fakeAPI) respond(status int, body string) fault {
 // refuse responds with an error.
 func (f *fakeAPI) refuse(status int, description string) fault {
 	return f.respond(status, fmt.Sprintf(`{"Error":[{"error_description":%q}]}`, description))
-}
-
-// rejectSessions refuses reads with a session, but not those with the installation.
-func (f *fakeAPI) rejectSessions() fault {
-	refuse := f.refuse(http.StatusUnauthorized, "Insufficient authorisation.")
-	return func(w http.ResponseWriter, r *http.Request) bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return r.Header.Get("X-Bunq-Client-Authentication") != f.installation && refuse(w, r)
-	}
 }
 
 // list is the body of a page. It has a next one below the id older, unless that is 0.

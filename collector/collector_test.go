@@ -34,6 +34,13 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 const apiKey = "sandbox_0123456789abcdef"
 
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func device(id int64, status bunq.Status) bunq.DeviceServer {
 	created := time.Date(2015, 6, 13, 23, 19, 16, 215235000, time.UTC)
 	return bunq.DeviceServer{
@@ -133,13 +140,35 @@ func gather(ctx context.Context, t testing.TB, accounts ...*account) metrics {
 	for _, a := range accounts {
 		all = append(all, a.Account)
 	}
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector.Scrape(ctx, all))
+	ch, registry, shown := make(chan prometheus.Metric), prometheus.NewPedanticRegistry(), collected{}
+	go func() {
+		defer close(ch)
+		collector.Scrape(ctx, all).Collect(ch)
+	}()
+	for metric := range ch {
+		shown = append(shown, metric)
+	}
+	registry.MustRegister(shown)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Error(err)
 	}
 	return families
+}
+
+// collected are metrics with their descriptions, so that the registry checks one against the other.
+type collected []prometheus.Metric
+
+func (c collected) Describe(ch chan<- *prometheus.Desc) {
+	for _, metric := range c {
+		ch <- metric.Desc()
+	}
+}
+
+func (c collected) Collect(ch chan<- prometheus.Metric) {
+	for _, metric := range c {
+		ch <- metric
+	}
 }
 
 // value returns the value of the series with the name and, in that order, all label values; NaN if there is none.
@@ -174,9 +203,8 @@ func (m metrics) text(t testing.TB) string {
 	t.Helper()
 	var text bytes.Buffer
 	for _, family := range m {
-		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-			t.Fatal(err)
-		}
+		_, err := expfmt.MetricFamilyToText(&text, family)
+		check(t, err)
 	}
 	return text.String()
 }
@@ -186,14 +214,10 @@ func checkGolden(t *testing.T, name, text string) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".prom")
 	if *update {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	golden, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	if diff := gocmp.Diff(string(golden), text); diff != "" {
 		t.Errorf("exposition, -golden +now (go test ./collector -update rewrites the golden files):\n%s", diff)
 	}

@@ -45,7 +45,7 @@ func TestDeviceServerEvents(t *testing.T) {
 			{"start", func() {}, [][]string{
 				{"level=warn", `msg="Registered `, "id=1003"},
 				{"level=info", "login_state=ok"},
-				{"level=info", `msg="Found `, "id=11", "status=ACTIVE", `description="a \"quoted\" server"`},
+				{"level=info", "account=company", `msg="Found `, "id=11", "status=ACTIVE", `description="a \"quoted\" server"`},
 				{"level=info", `msg="Found `, "id=1003", "status=ACTIVE"},
 				{"level=warn", `msg="Unexpected `, "id=13", "ip=192.0.2.7", "created=2015-06-13T"},
 				{"level=warn", "not on the account", "id=99"},
@@ -61,6 +61,7 @@ func TestDeviceServerEvents(t *testing.T) {
 			}},
 			{"unexpected status", func() { api.SetStatus(14, bunq.StatusActive) },
 				[][]string{{"level=warn", `msg="Status of `, "id=14", "before=BLOCKED", "status=ACTIVE"}}},
+			{"own alone", func() { api.set(0, on("count=200", api.respond(http.StatusOK, list(0, object(1003))))) }, nil},
 			{"unreadable", func() { api.set(0, on("count=200", api.respond(http.StatusOK, list(0, object(11), "{}")))) },
 				[][]string{{"level=info", `msg="Status of `, "id=11", "status=ACTIVE"}}},
 			{"gone", func() { api.set(0, on("count=200", api.respond(http.StatusOK, list(0, object(11), object(14))))) },

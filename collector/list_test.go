@@ -3,6 +3,7 @@ package collector_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
@@ -11,20 +12,6 @@ import (
 const firstPage = "GET device-server?count=200"
 
 func single(id int64) string { return "GET device-server/" + text(id) }
-
-func TestListFollowsOlderURL(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 0, nil, func(t *testing.T, api *fakeAPI, a *account) {
-		// The ids in the URLs are not those of the last device servers.
-		second := on("=7777", api.respond(http.StatusOK, list(55, object(80))))
-		third := on("=55", api.respond(http.StatusOK, list(0, object(7))))
-		first := api.respond(http.StatusOK, list(7777, object(90)))
-		api.set(0, func(w http.ResponseWriter, r *http.Request) bool {
-			return second(w, r) || third(w, r) || first(w, r)
-		})
-		scrape(t, timeout, a).expect(t, 3, "bunq_device_servers", "company", "ACTIVE")
-		api.expect(t, firstPage, single(a.own()), firstPage+"&older_id=7777", firstPage+"&older_id=55")
-	})
-}
 
 func TestListOfPages(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -60,14 +47,31 @@ func TestListOfOwnInstallation(t *testing.T) {
 	})
 }
 
+// The reads go on after the failure of one, unless bunq is in maintenance.
 func TestSingleReadFails(t *testing.T) {
-	for reason, status := range map[string]int{"unauthorized": 401, "malformed": 200, "client": 405, "server": 500} {
+	for status, reason := range map[int]bunq.Reason{
+		401: bunq.ReasonUnauthorized, 200: bunq.ReasonMalformed, 405: bunq.ReasonClient, 500: bunq.ReasonServer,
+		503: bunq.ReasonMaintenance,
+	} {
 		withAccount(t, bunqtest.Options{}, 300, []int64{300, 1}, func(t *testing.T, api *fakeAPI, a *account) {
-			api.set(0, on("/1", api.refuse(status, "")))
-			m := scrape(t, timeout, a)
-			m.expectRead(t, []int64{300, 1}, nil)
-			m.expect(t, 301, "bunq_device_servers", "company", "ACTIVE")
-			m.expect(t, 1, "bunq_api_request_errors_total", "company", "device-server/{id}", "GET", reason)
+			for failures, secondPage := range []fault{hang, func(http.ResponseWriter, *http.Request) bool { return false }} {
+				api.set(0, func(w http.ResponseWriter, r *http.Request) bool {
+					return on("/1", api.refuse(status, ""))(w, r) || on("&older_id=102", secondPage)(w, r)
+				})
+				m := scrape(t, timeout, a)
+				labels := []string{"company", "device-server/{id}", "GET", string(reason)}
+				m.expect(t, float64(failures+1), "bunq_api_request_errors_total", labels...)
+				if failures == 1 && status != 503 {
+					m.expectRead(t, []int64{300, 1}, nil)
+					m.expect(t, 301, "bunq_device_servers", "company", "ACTIVE")
+					continue
+				}
+				m.expectRead(t, []int64{300}, []int64{1})
+				if err := a.State().Result.Missing(1); bunq.ReasonOf(err) != reason {
+					t.Errorf("%d: 1 is missing because of %v", status, err)
+				}
+				time.Sleep(interval)
+			}
 		})
 	}
 }

@@ -2,8 +2,6 @@ package collector_test
 
 import (
 	"context"
-	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -52,28 +50,22 @@ func (s *scraper) expectTook(t *testing.T, want time.Duration) {
 	}
 }
 
-func TestScrapeDeadlineBeforeLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(bunqtest.Options{})
-		api.set(0, hang)
-		s := &scraper{timeout: timeout}
-		runScrapers(t, newAccount(t, api, 1), s)
-		s.expectTook(t, timeout)
-		s.expect(t, 0, "bunq_up", "company")
-		s.expectRead(t, nil, []int64{1})
-		api.expect(t, "POST installation")
-	})
-}
-
+// Nothing is shown again of an earlier scrape.
 func TestScrapeDeadlineWithSession(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+	withAccount(t, bunqtest.Options{}, 2, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
+		success := scrape(t, timeout, a).value("bunq_last_success_timestamp_seconds", "company")
 		api.set(0, hang)
+		time.Sleep(interval)
 		s := &scraper{timeout: 2500 * time.Millisecond}
 		runScrapers(t, a, s)
 		s.expectTook(t, s.timeout)
 		s.expect(t, 2.5, "bunq_scrape_duration_seconds", "company")
 		s.expect(t, 0, "bunq_up", "company")
 		s.expectRead(t, nil, []int64{1, a.own()})
+		s.expect(t, success, "bunq_last_success_timestamp_seconds", "company")
+		if text := s.text(t); strings.Contains(text, "bunq_unexpected") || strings.Contains(text, "bunq_device_servers") {
+			t.Errorf("device servers of the scrape before are shown: %s", text)
+		}
 		s.expectErrors(t, 1, bunq.ReasonTimeout)
 		s.expect(t, 1, "bunq_api_requests_total", "company", "none", "device-server", "GET")
 	})
@@ -89,6 +81,7 @@ func TestScrapeDeadlineOnSecondPage(t *testing.T) {
 		s.expectRead(t, []int64{a.own(), 300}, []int64{4, 3, 2, 1})
 		s.expect(t, 1, "bunq_unexpected_device_server_info", "company", `a "quoted" server`, "299", "192.0.2.7", "ACTIVE")
 		s.expect(t, absent, "bunq_device_servers", "company", "ACTIVE")
+		s.expect(t, 0, "bunq_device_server_list_complete", "company")
 		s.expectErrors(t, 1, bunq.ReasonTimeout)
 	})
 }
@@ -102,21 +95,33 @@ func TestScrapeEndsWhileLogBlocks(t *testing.T) {
 			runScrapers(t, a, s)
 			s.expectTook(t, 0)
 			s.expect(t, 1, "bunq_device_server_status", "company", "1", string(status))
+			synctest.Wait() // its log blocks; that of the second one gives up
 		}
 		<-a.logging
+		a.logged()
+		scrape(t, timeout, a)
+		expectLines(t, a.logged(), []string{"id=1", "before=BLOCKED", "status=OBSOLETE"})
 	})
 }
 
+// A scrape that ends early shows what is known by then, and the read goes on for the others.
 func TestScraperDisconnects(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 250, []int64{250, 1}, func(t *testing.T, api *fakeAPI, a *account) {
 		api.set(time.Second, nil)
 		first := &scraper{timeout: timeout, disconnect: 1500 * time.Millisecond}
 		other := &scraper{timeout: timeout, start: 500 * time.Millisecond}
-		runScrapers(t, a, first, other)
+		early := &scraper{timeout: time.Second, start: 500 * time.Millisecond}
+		runScrapers(t, a, first, other, early)
 		first.expectTook(t, first.disconnect)
-		first.expectRead(t, []int64{250}, []int64{1})
+		early.expectTook(t, early.timeout)
+		for _, s := range []*scraper{first, early} {
+			s.expect(t, 1, "bunq_up", "company")
+			s.expectRead(t, []int64{250}, []int64{1})
+			s.expect(t, absent, "bunq_device_servers", "company", "ACTIVE")
+		}
 		other.expectTook(t, 2500*time.Millisecond) // two pages and one device server
 		other.expectRead(t, []int64{250, 1}, nil)
+		other.expectErrors(t, 0, bunq.ReasonTimeout)
 
 		api.set(0, hang)
 		runScrapers(t, a, first)
@@ -143,23 +148,6 @@ func TestScrapesShareRead(t *testing.T) {
 			s.expect(t, float64(start.UnixMilli()+200)/1e3, "bunq_last_success_timestamp_seconds", "company")
 			s.expectTook(t, 200*time.Millisecond-s.start)
 		}
-	})
-}
-
-func TestJoinWithEarlierDeadline(t *testing.T) {
-	watched := []int64{250, 4, 3, 2, 1}
-	withAccount(t, bunqtest.Options{}, 250, watched, func(t *testing.T, api *fakeAPI, a *account) {
-		api.set(time.Second, nil)
-		first := &scraper{timeout: timeout}
-		early := &scraper{timeout: time.Second, start: 500 * time.Millisecond}
-		runScrapers(t, a, first, early)
-		early.expectTook(t, time.Second)
-		early.expect(t, 1, "bunq_up", "company")
-		early.expectRead(t, watched[:1], watched[1:])
-		early.expect(t, absent, "bunq_device_servers", "company", "ACTIVE")
-		first.expectTook(t, 2*time.Second)
-		first.expectRead(t, watched, nil)
-		first.expectErrors(t, 0, bunq.ReasonTimeout)
 	})
 }
 
@@ -193,22 +181,6 @@ func TestReloadDuringRead(t *testing.T) {
 	})
 }
 
-func TestNothingIsKeptBetweenScrapes(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 2, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
-		success := scrape(t, timeout, a).value("bunq_last_success_timestamp_seconds", "company")
-		api.set(0, api.refuse(http.StatusServiceUnavailable, ""))
-		time.Sleep(interval)
-		m := scrape(t, timeout, a)
-		m.expect(t, 0, "bunq_up", "company")
-		m.expectRead(t, nil, []int64{1, a.own()})
-		m.expect(t, absent, "bunq_device_servers", "company", "ACTIVE")
-		m.expect(t, success, "bunq_last_success_timestamp_seconds", "company")
-		if strings.Contains(m.text(t), "bunq_unexpected_device_server_info{") {
-			t.Error("an unexpected device server of the scrape before is shown")
-		}
-	})
-}
-
 func TestScrapeSendsNoPOST(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 1, []int64{1, 99}, func(t *testing.T, api *fakeAPI, a *account) {
 		idle := idleAccount(t, "idle", nil, api, 1)
@@ -217,20 +189,9 @@ func TestScrapeSendsNoPOST(t *testing.T) {
 			m.expectRead(t, []int64{1}, []int64{99})
 			m.expect(t, 0, "bunq_scrape_duration_seconds", "company")
 			m.expect(t, 0, "bunq_up", "idle")
+			m.expect(t, 1, "bunq_login_state", "idle", "unknown")
 			m.expect(t, timeout.Seconds(), "bunq_scrape_duration_seconds", "idle")
 		}
 		api.expect(t, slices.Repeat([]string{firstPage}, 10)...) // 99 is not on the account
-	})
-}
-
-func TestScrapeTouchesNoFile(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, _ *fakeAPI, a *account) {
-		if err := os.RemoveAll(a.folder); err != nil {
-			t.Fatal(err)
-		}
-		scrape(t, timeout, a).expectRead(t, []int64{1}, nil)
-		if _, err := os.Stat(a.folder); !os.IsNotExist(err) {
-			t.Errorf("the folder is there again: %v", err)
-		}
 	})
 }
