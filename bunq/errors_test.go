@@ -69,6 +69,9 @@ func TestErrorText(t *testing.T) {
 		StatusCode: e.StatusCode, Description: e.Description}) {
 		t.Errorf("the text is %s, want %s; the summary is %s", e, want, bunq.Summary(err))
 	}
+	if text := (&bunq.Error{Operation: e.Operation, Reason: e.Reason}).Error(); text != "GET device-server/{id}: not_found" {
+		t.Errorf("the text is %s", text)
+	}
 	if !errors.Is(err, bunq.ReasonNotFound) || errors.Is(err, bunq.ReasonServer) || !errors.Is(err, io.EOF) {
 		t.Errorf("%v is of another reason or cause", err)
 	}
@@ -81,8 +84,9 @@ func TestClosedSets(t *testing.T) {
 	const want = "[POST installation POST device-server POST session-server GET device-server GET device-server/{id}] " +
 		"[ACTIVE BLOCKED NEEDS_CONFIRMATION OBSOLETE] " +
 		"[timeout network rate_limited unauthorized credentials not_found maintenance server client signature malformed " +
-		"redirect]"
-	if got := fmt.Sprint(operations, bunq.Statuses(), bunq.Reasons()); got != want {
+		"redirect] production sandbox"
+	got := fmt.Sprint(operations, bunq.Statuses(), bunq.Reasons(), " ", bunq.Production, " ", bunq.Sandbox)
+	if got != want {
 		t.Errorf("operations, statuses and reasons are %s", got)
 	}
 	p, s := bunq.Production, bunq.Sandbox

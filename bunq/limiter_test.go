@@ -74,7 +74,8 @@ func TestLimiterGivesUpAtOnce(t *testing.T) {
 		cancel()
 		e, call := apiError(t, err), (*calls)[1]
 		expectReason(t, err, bunq.ReasonRateLimited)
-		if took := time.Since(l.start); !bunq.NotSent(err) || e.RetryAfter != 3*time.Second || took != 3*time.Second {
+		took, isExplained := time.Since(l.start), strings.Contains(e.Error(), "3 reads in 3s")
+		if !bunq.NotSent(err) || !isExplained || e.RetryAfter != 3*time.Second || took != 3*time.Second {
 			t.Errorf("after %s: %+v", took, e)
 		}
 		if (*calls)[0].Waited != 3*time.Second || call.Waited != 0 || call.RequestID != "" || call.Err != e {
@@ -98,6 +99,18 @@ func TestLimiterOvertakenCallGivesUp(t *testing.T) {
 			t.Errorf("a call that fits no more gave up after %s", time.Since(l.start))
 		}
 		time.Sleep(3 * time.Second)
+	})
+}
+
+func TestLimiterResume(t *testing.T) {
+	inSynctest(t, 3, func(t *testing.T, l *limited) {
+		answer := unsigned(http.StatusTooManyRequests, "Retry-After", "60", "")
+		client, _ := connect(t, bunq.Config{Transport: bunqtest.Transport(answer), Limiter: l.limiter})
+		expectReason(t, read(t.Context(), client), bunq.ReasonRateLimited)
+		l.Go(func() { l.read(t, 0, time.Hour) })
+		time.Sleep(4 * time.Second)
+		l.limiter.Resume()
+		l.expect(t, 4)
 	})
 }
 
