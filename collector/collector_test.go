@@ -67,6 +67,8 @@ func (a *account) Write(line []byte) (int, error) {
 // logged returns the lines that were logged since the last call.
 func (a *account) logged() []string {
 	synctest.Wait()
+	a.logging <- struct{}{}
+	defer func() { <-a.logging }()
 	defer a.log.Reset()
 	return slices.Collect(strings.Lines(a.log.String()))
 }
