@@ -120,19 +120,11 @@ func collectCounts(ch chan<- prometheus.Metric, account *dto.LabelPair, devices 
 
 var documented = bunq.Statuses()
 
-// statusLabels are shared by the series of all device servers.
-var statusLabels = func() (labels []*dto.LabelPair) {
-	for _, status := range documented {
-		labels = append(labels, label("status", string(status)))
-	}
-	return labels
-}()
-
 func idLabel(id int64) *dto.LabelPair { return label("id", strconv.FormatInt(id, 10)) }
 
 func collectDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
-	for i, status := range documented {
-		send(ch, statusDesc, number(d.Status == status), account, id, statusLabels[i])
+	for _, status := range documented {
+		send(ch, statusDesc, number(d.Status == status), account, id, label("status", string(status)))
 	}
 	if !slices.Contains(documented, d.Status) {
 		send(ch, statusDesc, 1, account, id, label("status", string(d.Status)))
@@ -192,16 +184,7 @@ func (s *series) Write(out *dto.Metric) error {
 // label makes a label. Its value is valid UTF-8: texts of bunq are cleaned when they are decoded.
 func label(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 
-func newGauge(value float64) *dto.Gauge { return &dto.Gauge{Value: &value} }
-
-// gauges are shared by all series with these values: most have one of them.
-var gauges = map[float64]*dto.Gauge{0: newGauge(0), 1: newGauge(1)}
-
 // send sends one constant gauge.
 func send(ch chan<- prometheus.Metric, desc *prometheus.Desc, value float64, labels ...*dto.LabelPair) {
-	gauge, ok := gauges[value]
-	if !ok {
-		gauge = newGauge(value)
-	}
-	ch <- &series{desc, gauge, labels}
+	ch <- &series{desc, &dto.Gauge{Value: &value}, labels}
 }
