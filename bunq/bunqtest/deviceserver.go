@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -69,6 +70,7 @@ func (d *device) object() object {
 	return object{"DeviceServer": object{
 		"id": d.ID, "created": d.Created.UTC().Format(timeLayout), "updated": d.Updated.UTC().Format(timeLayout),
 		"description": d.Description, "ip": d.IP, "status": d.Status,
-		"avatar": nil, // bunq does not document this field
+		// bunq does not document this field. Its value varies.
+		"avatar": []any{nil, "text", 1.5, object{}, []object{}}[rand.N(5)], //nolint:gosec // not secret
 	}}
 }

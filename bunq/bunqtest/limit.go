@@ -27,7 +27,6 @@ func (s *Server) checkLimit(r *request) *apiError {
 		s.accepted[key] = append(accepted, now)
 		return nil
 	}
-	s.exceeded++
 	// During a penalty, the limit is used up by requests that count until its end.
 	if penalty := now.Add(s.options.Penalty - span); penalty.After(accepted[0]) {
 		accepted = slices.Repeat([]time.Time{penalty}, most)

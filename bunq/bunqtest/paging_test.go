@@ -60,9 +60,11 @@ func TestOwnInstallationOnly(t *testing.T) {
 		}
 		want := map[string]any{
 			"id": 2., "created": "2015-06-13 23:19:16.215235", "updated": "2015-06-13 23:19:16.215237",
-			"description": "a server", "ip": "192.0.2.7", "status": "NEEDS_CONFIRMATION", "avatar": nil,
+			"description": "a server", "ip": "192.0.2.7", "status": "NEEDS_CONFIRMATION",
 		}
-		if diff := cmp.Diff(want, c.get("device-server/2").object(0, "DeviceServer")); diff != "" {
+		got := c.get("device-server/2").object(0, "DeviceServer")
+		delete(got, "avatar") // which varies
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("fields, -want +got:\n%s", diff)
 		}
 	})

@@ -2,9 +2,11 @@ package bunqtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +17,19 @@ const timeLayout = "2006-01-02 15:04:05.000000"
 
 // object is a JSON object.
 type object map[string]any
+
+// MarshalJSON implements [json.Marshaler]. The keys are in random order, as those of bunq are.
+func (o object) MarshalJSON() ([]byte, error) {
+	var members []string
+	for key, value := range o {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, fmt.Sprintf("%q:%s", key, text))
+	}
+	return []byte("{" + strings.Join(members, ",") + "}"), nil
+}
 
 // response returns the body of a success. The order of its objects is fixed, because bunq's SDKs access them by
 // index.
@@ -38,7 +53,7 @@ func badRequest(description string) *apiError {
 }
 
 // respond writes the body of a success, or an error.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, body any, failed *apiError) {
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, body object, failed *apiError) {
 	status := http.StatusOK
 	if failed != nil {
 		status = failed.status

@@ -62,7 +62,6 @@ type Server struct {
 	sessions      map[string]*session      // by token
 	accepted      map[string][]time.Time   // requests within the rate limit, by address and endpoint
 	requests      map[bunq.Operation]int
-	exceeded      int
 }
 
 // New returns an API without users.
@@ -123,13 +122,6 @@ func (s *Server) Requests(o bunq.Operation) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests[o]
-}
-
-// Exceeded returns the number of requests that were refused because of the rate limits.
-func (s *Server) Exceeded() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.exceeded
 }
 
 // usable reports whether the device server may be used from the address.

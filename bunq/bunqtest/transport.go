@@ -15,11 +15,9 @@ type transport struct{ handler http.Handler }
 // RoundTrip implements [http.RoundTripper]. A handler that takes long must return when the request's context ends.
 func (t transport) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	defer func() {
-		switch cause := recover(); cause {
-		case nil:
-		case http.ErrAbortHandler: // closes the connection
+		if cause := recover(); cause == http.ErrAbortHandler { // closes the connection
 			err = io.ErrUnexpectedEOF
-		default:
+		} else if cause != nil {
 			panic(cause)
 		}
 	}()
