@@ -44,7 +44,7 @@ type row struct {
 
 // matrix returns the rows, without what comes of them.
 func matrix() (rows []*row) {
-	for _, f := range slices.Concat(faults, fileFaults) {
+	for _, f := range slices.Concat(faults(), fileFaults) {
 		for _, call := range f.calls {
 			first := call == bunq.CreateInstallation || call == bunq.CreateDeviceServer
 			one := f

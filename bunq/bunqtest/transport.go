@@ -15,7 +15,7 @@ type transport struct{ handler http.Handler }
 // RoundTrip implements [http.RoundTripper]. A handler that takes long must return when the request's context ends.
 func (t transport) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	defer func() {
-		if cause := recover(); cause == http.ErrAbortHandler { // closes the connection
+		if cause := recover(); cause == http.ErrAbortHandler { //nolint:errorlint // it is a panic
 			err = io.ErrUnexpectedEOF
 		} else if cause != nil {
 			panic(cause)
