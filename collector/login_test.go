@@ -2,7 +2,6 @@ package collector_test
 
 import (
 	"net/http"
-	"os"
 	"testing"
 	"time"
 
@@ -66,22 +65,5 @@ func TestEveryReadRejected(t *testing.T) {
 			time.Sleep(interval)
 		}
 		api.expectLogins(t)
-	})
-}
-
-// A scrape touches no file; the account notices that it is missing.
-func TestContextFileMissing(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, _ *fakeAPI, a *account) {
-		check(t, os.RemoveAll(a.folder))
-		m := scrape(t, timeout, a)
-		m.expect(t, 0, "bunq_context_file_error", "company")
-		m.expectRead(t, []int64{1}, nil)
-		if _, err := os.Stat(a.folder); !os.IsNotExist(err) {
-			t.Errorf("the folder is there again: %v", err)
-		}
-		time.Sleep(time.Minute)
-		m = scrape(t, timeout, a)
-		m.expect(t, 1, "bunq_context_file_error", "company")
-		m.expect(t, 1, "bunq_registrations_total", "company")
 	})
 }

@@ -32,6 +32,12 @@ func (a *Account) scrape(ctx context.Context) Result {
 				return *result
 			}
 		case <-ctx.Done():
+			if ctx.Err() == context.DeadlineExceeded && !r.deadline.After(deadline) { //nolint:errorlint // never wrapped
+				select { // so that this scrape counts the call that the end of the read interrupts
+				case <-r.done:
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
 			result := *r.published.Load()
 			if !result.ended {
 				result.Duration, result.Err = time.Since(result.Start), ctx.Err()

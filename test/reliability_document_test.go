@@ -78,7 +78,6 @@ var logKinds = map[string]string{
 var (
 	logMessage = regexp.MustCompile(`msg="([^"]+)"`)
 	logState   = regexp.MustCompile(`login_state=(\w+)`)
-	logError   = regexp.MustCompile(`err="((?:[^"\\]|\\.)*)"`)
 )
 
 // summary returns the kinds of the lines that were logged, each with its number.
@@ -104,25 +103,6 @@ func kindOf(line string) string {
 	return logKinds[logMessage.FindStringSubmatch(line)[1]]
 }
 
-// varying matches what differs from run to run in an error, or with the call.
-var varying = regexp.MustCompile(
-	`(GET|POST) [a-z-]+(/\{id\})?: |, HTTP status \d+| \(response id .*| \(possibly .*|: current time .*|` +
-		`/\S*/|, not bunq\S*`)
-
-// messages returns the errors that were logged, each once.
-func messages(rows []*row) string {
-	all := set{}
-	for _, r := range rows {
-		for _, line := range r.logged {
-			if match := logError.FindStringSubmatch(line); match != nil {
-				text := varying.ReplaceAllString(strings.ReplaceAll(match[1], `\"`, `"`), "")
-				all[text[:min(len(text), 118)]] = true
-			}
-		}
-	}
-	return strings.Join(slices.Sorted(maps.Keys(all)), "\n")
-}
-
 // results returns the generated part of docs/reliability.md.
 func results(rows []*row) string {
 	lost := 0
@@ -141,5 +121,5 @@ func results(rows []*row) string {
 			"| fault | up | read | login state | reasons | logged | alerts | again | well |\n" +
 			"|---|---|---|---|---|---|---|---|---|\n" + tables[call]
 	}
-	return text + "\n### Errors in the log\n\n```\n" + messages(rows) + "\n```\n"
+	return text
 }

@@ -2,7 +2,6 @@ package test
 
 import (
 	"net/http"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -25,42 +24,6 @@ func TestRestartsKeepDeviceServerAndSession(t *testing.T) {
 	if post, get := a.count(http.MethodPost), a.count(http.MethodGet); post != 3 || get != 5 || logins != 1 {
 		t.Errorf("%d POSTs, %d GETs and %d logins, want 3, 5 and 1", post, get, logins)
 	}
-}
-
-func TestScrapeSendsNoPOST(t *testing.T) {
-	t.Parallel()
-	a := newAPI(t)
-	var requests atomic.Int64
-	logsIn, release := a.hold(func(r *http.Request) bool {
-		requests.Add(1)
-		return r.Method == http.MethodPost
-	})
-	defer release()
-	e, _ := watch(t, a, 4711)
-	<-logsIn // without a scrape
-	for range 3 {
-		text := get(t, e.url+"/metrics", timeoutHeader, "1")
-		expectLines(t, text, `bunq_up{account="company"} 0`, `bunq_login_state{account="company",state="unknown"} 1`)
-	}
-	if n := requests.Load(); n != 1 {
-		t.Errorf("%d requests, want the first POST of the login", n)
-	}
-}
-
-func TestStartDuringMaintenance(t *testing.T) {
-	t.Parallel()
-	a := newAPI(t)
-	a.setIntercept(func(w http.ResponseWriter, _ *http.Request) bool {
-		http.Error(w, "<html>maintenance</html>", http.StatusServiceUnavailable)
-		return true
-	})
-	e, _ := watch(t, a, 4711)
-	expectLines(t, e.scrape(), `bunq_up{account="company"} 0`,
-		`bunq_login_state{account="company",state="unreachable"} 1`,
-		`bunq_api_request_errors_total{account="company",endpoint="installation",method="POST",reason="maintenance"} 1`)
-	a.setIntercept(nil)
-	e.signal(syscall.SIGHUP) // a reload does not wait for the next login
-	e.awaitUp("company")
 }
 
 // At shutdown, scrapes in flight have a second to end. One whose call hangs then answers with what is known.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -19,7 +18,6 @@ import (
 
 // spoilers put something in place of a context file that does not exist.
 var spoilers = map[string]func(path string) error{
-	"missing":    func(string) error { return nil },
 	"damaged":    func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
 	"folder":     func(path string) error { return os.Mkdir(path, 0o700) },
 	"named pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
@@ -31,9 +29,6 @@ var spoilers = map[string]func(path string) error{
 
 func TestContextFileUnusable(t *testing.T) {
 	for name, spoil := range spoilers {
-		if name == "missing" {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 				p := setup(t, api)
@@ -145,35 +140,6 @@ func TestSaveFailsAtFirstStart(t *testing.T) {
 	}
 }
 
-// The session stays open, and nothing else happens.
-func TestFileSpoiledWhileRunning(t *testing.T) {
-	for name, spoil := range spoilers {
-		t.Run(name, func(t *testing.T) {
-			withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-				p := start(t, api)
-				path, folder := p.config.ContextFile, filepath.Dir(p.config.ContextFile)
-				text, err := os.ReadFile(path)
-				check(t, errors.Join(err, os.Remove(path), spoil(path)))
-				for _, want := range []struct {
-					line    string
-					isError bool
-				}{{"level=error", true}, {"up to date again", false}} {
-					time.Sleep(30 * time.Second) // one interval
-					if synctest.Wait(); (p.State().FileErr != nil) != want.isError {
-						t.Errorf("error of the file: %v", p.State().FileErr)
-					}
-					time.Sleep(5 * time.Minute)
-					if lines := p.logged("API context file"); len(lines) != 1 || !strings.Contains(lines[0], want.line) {
-						t.Errorf("logged %q, want %s once", lines, want.line)
-					}
-					check(t, errors.Join(os.RemoveAll(folder), os.Mkdir(folder, 0o700), os.WriteFile(path, text, 0o600)))
-				}
-				p.expect(t, session.OK)
-			})
-		})
-	}
-}
-
 func TestFileReplacedWhileRunning(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		first, other := start(t, api), start(t, api)
@@ -222,27 +188,6 @@ func TestSessionOfAnSDKIsUsed(t *testing.T) {
 		if got := api.all()[requests:]; len(got) == 0 || strings.Contains(strings.Join(got, " "), "device-server POST") ||
 			len(api.seen(bunq.CreateDeviceServer)) != 1 || p.file(t)["custom"] != "kept" {
 			t.Errorf("requests %q, file %v", got, p.file(t))
-		}
-	})
-}
-
-func TestSecretsStayInside(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := start(t, api)
-		installation := p.file(t)["installation_context"].(map[string]any)
-		opened := p.file(t)["session_context"].(map[string]any)
-		key := installation["private_key_client"].(string)[30:60]
-		secrets := []string{apiKey, installation["token"].(string), opened["token"].(string), key}
-		for _, o := range []bunq.Operation{bunq.CreateSessionServer, bunq.ListDeviceServers, bunq.ReadDeviceServer} {
-			api.fail(o, 400, "You sent "+strings.Join(secrets[:3], " and "))
-		}
-		time.Sleep(2 * time.Hour)
-		_ = p.read(t)
-		shown := p.log.take() + p.State().Err.Error()
-		for _, secret := range secrets {
-			if strings.Contains(shown, secret) {
-				t.Errorf("%s is shown: %s", secret, shown)
-			}
 		}
 	})
 }
