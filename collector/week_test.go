@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	weeks = flag.Uint64("weeks", 2, "number of weeks that TestWeek simulates")
+	weeks = flag.Uint64("weeks", 1, "number of weeks that TestWeek simulates")
 	seed  = flag.Uint64("seed", 1, "seed of the first week; the others follow")
 )
 
