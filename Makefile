@@ -6,9 +6,9 @@ PACKAGES = ./...
 test: ## all tests; a test that needs a missing tool says how to install it
 	$(GO) test $(PACKAGES)
 
-# The tests of the alerts and of the pages wait for other programs, and that of weeks is slow with the race detector.
+# Without tests that wait for other programs, measure memory, or run the client as others do, but for minutes.
 race:
-	$(GO) test -race -skip 'TestAlertNotifications|TestPagesInBrowser|TestPromtool|TestWeek' $(PACKAGES)
+	$(GO) test -race -skip 'TestAlertNotifications|TestPagesInBrowser|TestPromtool|TestClientLoad|TestReliability|TestWeek' $(PACKAGES)
 
 lint:
 	golangci-lint run
@@ -48,7 +48,7 @@ bench:
 # The load of docs/performance.md for a longer time. Needs 12,000 open files.
 SOAK ?= 30m
 soak:
-	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestLoad ./test
+	SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestClientLoad ./test
 
 # The measurements of docs/alerting.md, which take half an hour.
 latency:

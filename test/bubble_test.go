@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/rsa"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -34,8 +34,30 @@ type exporter struct {
 	folder     string
 	account    *collector.Account
 	pages      http.Handler
-	log        bytes.Buffer
+	log        logBuffer
 	exposition string // of the last scrape
+}
+
+// logBuffer is a log that is read while others write to it.
+type logBuffer struct {
+	mu   sync.Mutex
+	text string
+}
+
+// Write implements [io.Writer].
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text += string(line)
+	return len(line), nil
+}
+
+// take returns what was logged since the last call.
+func (b *logBuffer) take() (text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	text, b.text = b.text, ""
+	return text
 }
 
 var hosts atomic.Int64
@@ -54,7 +76,7 @@ func (r *row) newExporter(t *testing.T) *exporter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	login, transport, logger := c.Accounts[0], bunq.NewTransport(), log.NewLogfmtLogger(log.NewSyncWriter(&e.log))
+	login, transport, logger := c.Accounts[0], bunq.NewTransport(), log.NewLogfmtLogger(&e.log)
 	t.Cleanup(transport.(interface{ CloseIdleConnections() }).CloseIdleConnections)
 	e.account = collector.NewAccount("company", collector.Selection(login.DeviceServers),
 		bunq.Config{BaseURL: login.BaseURL, UserAgent: "test/1", Transport: transport},

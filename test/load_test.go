@@ -151,8 +151,8 @@ func allowFiles(t *testing.T, n uint64) {
 	}
 }
 
-// TestLoad runs clients that misbehave beside scrapers for SOAK, or 25 s.
-func TestLoad(t *testing.T) {
+// TestClientLoad runs clients that misbehave beside scrapers for SOAK, or 25 s.
+func TestClientLoad(t *testing.T) {
 	allowFiles(t, 12_000)
 	duration, err := time.ParseDuration(os.Getenv("SOAK"))
 	if err != nil {

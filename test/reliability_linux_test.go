@@ -84,9 +84,10 @@ func (r *row) run(t *testing.T) {
 				r.series.add(e.exposition)
 			}
 			if !e.isWell() {
-				t.Errorf("not well before the fault:\n%s\n%s", e.exposition, &e.log)
+				t.Errorf("not well before the fault:\n%s\n%s", e.exposition, e.log.take())
 			}
-			e.log.Reset()
+			synctest.Wait() // for what is being logged
+			_ = e.log.take()
 			fail()
 		}
 		for range faultScrapes {
@@ -109,7 +110,7 @@ func (r *row) run(t *testing.T) {
 			}
 		}
 		if r.well == 0 {
-			r.lost["the exporter does not recover:\n"+e.exposition+e.log.String()] = true
+			r.lost["the exporter does not recover:\n"+e.exposition+e.log.take()] = true
 		}
 		if n := e.registered(); n != 1 {
 			r.lost[fmt.Sprintf("%d device servers are registered", n)] = true
@@ -126,8 +127,9 @@ func (r *row) note(e *exporter) {
 		r.login = state
 	}
 	r.reasons = names(e.exposition, regexp.MustCompile(`request_errors_total{.*reason="(\w+)"} [1-9]`))
-	r.logged = slices.Collect(strings.Lines(e.log.String()))
-	if secret.MatchString(e.exposition + e.log.String()) {
+	text := e.log.take()
+	r.logged = slices.Collect(strings.Lines(text))
+	if secret.MatchString(e.exposition + text) {
 		r.lost["a secret is shown or logged"] = true
 	}
 }
