@@ -127,7 +127,7 @@ func Lock(path string) (unlock func(), err error) {
 	lock := flock.New(resolve(path)+".lock", flags, flock.SetPermissions(0o600))
 	locked, err := lock.TryLock()
 	if !locked {
-		return nil, fmt.Errorf("locking API context: %s: %w", lock.Path(), cmp.Or(errors.Unwrap(err), err, ErrLocked))
+		err = fmt.Errorf("locking API context: %s: %w", lock.Path(), cmp.Or(errors.Unwrap(err), err, ErrLocked))
 	}
-	return func() { _ = lock.Unlock() }, nil
+	return func() { _ = lock.Unlock() }, err
 }

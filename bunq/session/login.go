@@ -30,20 +30,6 @@ func (r *runner) load() error {
 	return err
 }
 
-// lock locks the context file. A registered installation can log in where no lock can be made, for example in a
-// folder that is read-only.
-func (r *runner) lock() (unlock func(), err error) {
-	unlock, err = apicontext.Lock(r.config.ContextFile)
-	switch {
-	case err == nil, errors.Is(err, apicontext.ErrLocked):
-		return unlock, err
-	case r.context.Registered:
-		return func() {}, nil
-	}
-	r.fileErr = err
-	return nil, err
-}
-
 // save writes a changed context, and uses it if that succeeds.
 func (r *runner) save(change func(*apicontext.Context)) error {
 	next := r.context

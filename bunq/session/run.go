@@ -58,11 +58,15 @@ func (r *runner) login(ctx context.Context) error {
 	if r.unread = false; r.context.Registered && !r.isOpen(0) { // so that reads can use the installation meanwhile
 		r.publish(r.lastKnown())
 	}
-	unlock, err := r.lock()
-	if err != nil {
+	unlock, err := apicontext.Lock(r.config.ContextFile)
+	defer unlock()
+	if errors.Is(err, apicontext.ErrLocked) {
 		return err
 	}
-	defer unlock()
+	if err != nil && !r.context.Registered { // a registered installation can log in from a folder that is read-only
+		r.fileErr = err
+		return err
+	}
 	if err := r.load(); err != nil { // another program may have logged in meanwhile
 		return err
 	}
