@@ -77,16 +77,18 @@ func parse(text []byte) (*Context, error) {
 		return nil, errors.New("is not a JSON object")
 	}
 	var environment, created string
+	var installation installationJSON
 	for key, into := range map[string]any{
 		environmentKey: &environment, apiKeyKey: &c.APIKey, deviceServerKey: &c.DeviceServerID,
 		requestedKey: &c.Requested, installedKey: &created, loginRequestedKey: &c.LoginRequested,
+		installationKey: &installation,
 	} {
 		if value, ok := c.document[key]; ok && json.Unmarshal(value, into) != nil {
 			return nil, fmt.Errorf("has a value of the wrong type in %s", key)
 		}
 	}
 	c.Environment = bunq.Environment(strings.ToLower(environment))
-	if err := c.Installation.parse(c.document[installationKey]); err != nil {
+	if err := c.Installation.parse(installation); err != nil {
 		return nil, err
 	}
 	c.Installation.Created, _ = time.Parse(timeLayout, created)
@@ -107,11 +109,7 @@ func parse(text []byte) (*Context, error) {
 	return c, nil
 }
 
-func (i *Installation) parse(text json.RawMessage) (err error) {
-	var values installationJSON
-	if text != nil && json.Unmarshal(text, &values) != nil {
-		return fmt.Errorf("has a value of the wrong type in %s", installationKey)
-	}
+func (i *Installation) parse(values installationJSON) (err error) {
 	if values.Token == "" {
 		return nil
 	}
@@ -119,11 +117,10 @@ func (i *Installation) parse(text json.RawMessage) (err error) {
 	if i.ServerKey, err = bunq.ParsePublicKey(values.PublicKeyServer); err != nil {
 		return fmt.Errorf("has a public_key_server that is %w", err)
 	}
-	if values.PrivateKeyClient == "" {
-		return nil
-	}
-	if i.PrivateKey, err = bunq.ParsePrivateKey(values.PrivateKeyClient); err != nil {
-		return fmt.Errorf("has a private_key_client that is %w", err)
+	if values.PrivateKeyClient != "" {
+		if i.PrivateKey, err = bunq.ParsePrivateKey(values.PrivateKeyClient); err != nil {
+			return fmt.Errorf("has a private_key_client that is %w", err)
+		}
 	}
 	return nil
 }
