@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -102,9 +103,17 @@ func (r *request) failure(call *Call, err error) *Error {
 	return e
 }
 
-// clean makes text from outside safe to show.
+// token matches what may be a token or an API key of bunq.
+var token = regexp.MustCompile(`[0-9A-Za-z_]{32,}`)
+
+// clean makes text from outside safe to show. It removes secrets, in case bunq or net/http quotes one.
 func (r *request) clean(text string) string {
-	return printable(redact(text, r.credentials.Token, r.secret))
+	for _, secret := range []string{r.credentials.Token, r.secret} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "[redacted]")
+		}
+	}
+	return printable(token.ReplaceAllString(text, "[redacted]"))
 }
 
 // send makes the HTTP request when the rate limit allows it, and decodes a valid answer.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -174,17 +173,4 @@ func printable(text string) string {
 		}
 		return r
 	}, text[:min(len(text), maxText)])
-}
-
-// token matches what may be a token or an API key of bunq.
-var token = regexp.MustCompile(`[0-9A-Za-z_]{32,}`)
-
-// redact removes secrets from the text of an error, in case bunq or net/http quotes one.
-func redact(text string, secrets ...string) string {
-	for _, secret := range secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "[redacted]")
-		}
-	}
-	return token.ReplaceAllString(text, "[redacted]")
 }
