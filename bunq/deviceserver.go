@@ -1,6 +1,7 @@
 package bunq
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,52 +42,6 @@ type DeviceServer struct {
 // timeLayout is bunq's format of times, which are UTC.
 const timeLayout = "2006-01-02 15:04:05.999999"
 
-// deviceServers is the body of both reads.
-type deviceServers struct {
-	Response []struct {
-		DeviceServer *struct {
-			ID          int64  `json:"id"`
-			Created     string `json:"created"`
-			Updated     string `json:"updated"`
-			Description string `json:"description"`
-			IP          string `json:"ip"`
-			Status      string `json:"status"`
-		}
-	}
-	Pagination struct {
-		OlderURL any `json:"older_url"`
-	}
-}
-
-// errPartial reports that a part of an answer was left out.
-var errPartial = errors.New("objects have no id or no status")
-
-// decode returns the device servers of a body. Objects without a usable id or status are left out; times that cannot
-// be read are zero.
-func (d *deviceServers) decode(body []byte) (read []DeviceServer, err error) {
-	err = json.Unmarshal(body, d)
-	if _, mistyped := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mistyped { // the others are decoded
-		return nil, fmt.Errorf("answer is not JSON: %w", err)
-	}
-	if d.Response == nil {
-		return nil, errors.New("answer has no list of Response objects")
-	}
-	if len(d.Response) > pageSize { // whatever is the matter, memory and the number of series stay bounded
-		return nil, fmt.Errorf("answer has %d objects, more than the %d that were asked for", len(d.Response), pageSize)
-	}
-	for _, object := range d.Response {
-		raw := object.DeviceServer
-		if raw == nil || raw.ID < 1 || raw.Status == "" {
-			continue
-		}
-		read = append(read, DeviceServer{
-			raw.ID, parseTime(raw.Created), parseTime(raw.Updated), printable(raw.Description), printable(raw.IP),
-			Status(printable(raw.Status)),
-		})
-	}
-	return read, nil
-}
-
 // parseTime returns a time of bunq, zero if it cannot be read.
 func parseTime(text string) time.Time {
 	t, _ := time.Parse(timeLayout, text)
@@ -99,14 +54,12 @@ func (c *Client) DeviceServer(ctx context.Context, credentials Credentials, id i
 	err := c.do(ctx, request{
 		Operation: ReadDeviceServer, path: fmt.Sprintf("device-server/%d", id), credentials: credentials,
 		decode: func(body []byte) error {
-			read, err := new(deviceServers).decode(body)
-			if err == nil && (len(read) != 1 || read[0].ID != id) {
-				err = fmt.Errorf("answer is not device server %d", id)
+			page, _, err := decodePage(body, math.MaxInt64)
+			if len(page.DeviceServers) != 1 || page.DeviceServers[0].ID != id {
+				return cmp.Or(err, fmt.Errorf("answer is not device server %d", id))
 			}
-			if err == nil {
-				found = read[0]
-			}
-			return err
+			found = page.DeviceServers[0]
+			return nil
 		},
 	})
 	return found, err
@@ -147,12 +100,46 @@ func (c *Client) DeviceServers(ctx context.Context, credentials Credentials) ite
 	}
 }
 
-// decodePage returns the page that begins below the id older, and the id below which the next one begins.
+// errPartial reports that a part of an answer was left out.
+var errPartial = errors.New("objects have no id or no status")
+
+// decodePage returns the page that begins below the id older, and the id below which the next one begins. Objects
+// without a usable id or status are left out; times that cannot be read are zero.
 func decodePage(body []byte, older int64) (page Page, next int64, err error) {
-	var list deviceServers
-	if page.DeviceServers, err = list.decode(body); err == nil {
-		next, err = olderID(list.Pagination.OlderURL, older)
+	var list struct {
+		Response []struct {
+			DeviceServer struct {
+				ID          int64  `json:"id"`
+				Created     string `json:"created"`
+				Updated     string `json:"updated"`
+				Description string `json:"description"`
+				IP          string `json:"ip"`
+				Status      string `json:"status"`
+			}
+		}
+		Pagination struct {
+			OlderURL any `json:"older_url"`
+		}
 	}
+	err = json.Unmarshal(body, &list)
+	if _, mistyped := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !mistyped { // the others are decoded
+		return page, 0, fmt.Errorf("answer is not JSON: %w", err)
+	}
+	if list.Response == nil {
+		return page, 0, errors.New("answer has no list of Response objects")
+	}
+	if n := len(list.Response); n > pageSize { // whatever is the matter, memory and the number of series stay bounded
+		return page, 0, fmt.Errorf("answer has %d objects, more than the %d that were asked for", n, pageSize)
+	}
+	for _, object := range list.Response {
+		if raw := object.DeviceServer; raw.ID > 0 && raw.Status != "" {
+			page.DeviceServers = append(page.DeviceServers, DeviceServer{
+				raw.ID, parseTime(raw.Created), parseTime(raw.Updated), printable(raw.Description), printable(raw.IP),
+				Status(printable(raw.Status)),
+			})
+		}
+	}
+	next, err = olderID(list.Pagination.OlderURL, older)
 	page.Invalid, page.Last = len(list.Response)-len(page.DeviceServers), next == 0
 	if err == nil && page.Invalid > 0 {
 		err = fmt.Errorf("%d of %d %w", page.Invalid, len(list.Response), errPartial)
