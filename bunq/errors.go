@@ -118,22 +118,20 @@ var reasons = map[int]Reason{
 // statusError returns the error that an answer outside 2xx stands for. Its body may be an empty array or HTML.
 func statusError(resp *http.Response, body []byte) error {
 	var envelope struct {
-		Error []struct {
+		Error [1]struct {
 			Description string `json:"error_description"`
 		}
 	}
+	_ = json.Unmarshal(body, &envelope)
+	description := envelope.Error[0].Description
 	reason := cmp.Or(reasons[resp.StatusCode], reasons[resp.StatusCode/100], ReasonMalformed) // 1xx is not an answer
-	e := &Error{Reason: reason, RetryAfter: retryAfter(resp.Header)}
-	if json.Unmarshal(body, &envelope) == nil && len(envelope.Error) > 0 {
-		e.Description = envelope.Error[0].Description
+	switch lower := strings.ToLower(description); {
+	case strings.Contains(lower, "user credentials are incorrect"):
+		reason = ReasonCredentials
+	case strings.Contains(lower, "request signature is"):
+		reason = ReasonSignature
 	}
-	switch description := strings.ToLower(e.Description); {
-	case strings.Contains(description, "user credentials are incorrect"):
-		e.Reason = ReasonCredentials
-	case strings.Contains(description, "request signature is"):
-		e.Reason = ReasonSignature
-	}
-	return e
+	return &Error{Reason: reason, Description: description, RetryAfter: retryAfter(resp.Header)}
 }
 
 // maxRetryAfter bounds a Retry-After: an error of a gateway must not stop all accounts for hours.
@@ -147,8 +145,7 @@ func retryAfter(header http.Header) time.Duration {
 
 // Rejected reports whether bunq rejected the credentials of a read: with 401, 403 or the catch-all 400.
 func Rejected(err error) bool {
-	reason := ReasonOf(err)
-	return reason == ReasonUnauthorized || reason == ReasonCredentials
+	return errors.Is(err, ReasonUnauthorized) || errors.Is(err, ReasonCredentials)
 }
 
 // Summary returns the text of an error without what differs from call to call.
