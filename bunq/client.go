@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +61,7 @@ type request struct {
 	Operation
 	path        string // below the base URL, query included
 	credentials Credentials
-	body        any    // nil: no body
+	body        []byte // JSON; nil: none
 	secret      string // in the body; "": none
 	decode      func(body []byte) error
 }
@@ -168,11 +167,7 @@ func (c *Client) send(req *http.Request, r request, call *Call) error {
 
 // newRequest sets the request headers of bunq's documentation, and the signature of a body.
 func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
-	var body []byte
-	if r.body != nil {
-		body, _ = json.Marshal(r.body) // of strings: it cannot fail
-	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, c.config.BaseURL+"/"+r.path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, r.Method, c.config.BaseURL+"/"+r.path, bytes.NewReader(r.body))
 	if err != nil { // of the base URL
 		return nil, &Error{Reason: ReasonClient, Err: err}
 	}
@@ -189,7 +184,7 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.body != nil && r.credentials.PrivateKey != nil {
-		req.Header.Set("X-Bunq-Client-Signature", sign(r.credentials.PrivateKey, body))
+		req.Header.Set("X-Bunq-Client-Signature", sign(r.credentials.PrivateKey, r.body))
 	}
 	return req, nil
 }

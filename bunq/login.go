@@ -19,7 +19,7 @@ type Installation struct {
 // CreateInstallation makes an installation for a public key. The answer cannot be verified: the key comes with it.
 func (c *Client) CreateInstallation(ctx context.Context, key *rsa.PublicKey) (made Installation, err error) {
 	body := map[string]string{"client_public_key": EncodePublicKey(key)}
-	err = c.post(ctx, request{Operation: CreateInstallation, body: body}, func(answer *handshake) (err error) {
+	err = c.post(ctx, request{Operation: CreateInstallation}, body, func(answer *handshake) (err error) {
 		if made.Token, made.Created, err = answer.token(); err == nil {
 			made.ServerKey, err = ParsePublicKey(answer.ServerPublicKey.Key)
 		}
@@ -38,8 +38,8 @@ type Registration struct {
 // CreateDeviceServer registers a device server for the installation of the credentials, and returns its id. bunq
 // keeps each one for ever.
 func (c *Client) CreateDeviceServer(ctx context.Context, with Credentials, r Registration) (id int64, err error) {
-	call := request{Operation: CreateDeviceServer, credentials: with, body: r, secret: r.APIKey}
-	err = c.post(ctx, call, func(answer *handshake) error {
+	call := request{Operation: CreateDeviceServer, credentials: with, secret: r.APIKey}
+	err = c.post(ctx, call, r, func(answer *handshake) error {
 		if id = answer.ID.ID; id < 1 {
 			return errors.New("answer has no id")
 		}
@@ -65,8 +65,8 @@ type User struct {
 // CreateSession opens a session for the installation of the credentials. bunq allows one in 30 s for each address.
 func (c *Client) CreateSession(ctx context.Context, with Credentials, apiKey string) (opened Session, err error) {
 	body := map[string]string{"secret": apiKey}
-	call := request{Operation: CreateSessionServer, credentials: with, body: body, secret: apiKey}
-	err = c.post(ctx, call, func(answer *handshake) (err error) {
+	call := request{Operation: CreateSessionServer, credentials: with, secret: apiKey}
+	err = c.post(ctx, call, body, func(answer *handshake) (err error) {
 		if opened.Token, _, err = answer.token(); err == nil {
 			opened.User, opened.Timeout, err = answer.user()
 		}
@@ -76,8 +76,9 @@ func (c *Client) CreateSession(ctx context.Context, with Credentials, apiKey str
 }
 
 // post makes one of the three calls that log in.
-func (c *Client) post(ctx context.Context, r request, use func(*handshake) error) error {
+func (c *Client) post(ctx context.Context, r request, body any, use func(*handshake) error) error {
 	r.path = r.Endpoint
+	r.body, _ = json.Marshal(body) // of strings: it cannot fail
 	r.decode = func(body []byte) error {
 		var answer handshake
 		if err := answer.decode(body); err != nil {
