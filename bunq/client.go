@@ -46,12 +46,9 @@ func NewClient(config Config) *Client {
 	return &Client{config: config, served: map[*window]time.Time{}}
 }
 
-// The time limits of one call, without its wait for the rate limit. A POST gets more time: it leaves a device server
-// or a session at bunq even if nobody waits for the answer.
-const (
-	readTimeout  = 10 * time.Second
-	writeTimeout = 30 * time.Second
-)
+// timeouts are the time limits of one call, without its wait for the rate limit. A POST gets more time: it leaves a
+// device server or a session at bunq even if nobody waits for the answer.
+var timeouts = map[string]time.Duration{http.MethodGet: 10 * time.Second, http.MethodPost: 30 * time.Second}
 
 // maxBody bounds an answer, in bytes: ten times the size of 200 device servers with long descriptions.
 const maxBody = 4 << 20
@@ -123,11 +120,7 @@ func (c *Client) send(req *http.Request, r request, call *Call) error {
 	}
 	start := time.Now()
 	defer func() { call.Duration = time.Since(start) }()
-	timeout := readTimeout
-	if r.Method != http.MethodGet {
-		timeout = writeTimeout
-	}
-	ctx, cancel := context.WithTimeout(req.Context(), timeout)
+	ctx, cancel := context.WithTimeout(req.Context(), timeouts[r.Method])
 	defer cancel()
 	call.RequestID = req.Header.Get(headerRequestID)
 	// Not by an http.Client: it would follow redirects, which could carry the token to another host.
