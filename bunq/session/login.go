@@ -16,13 +16,13 @@ import (
 func (r *runner) load() error {
 	if !r.behind {
 		there, err := apicontext.Load(r.config.ContextFile, r.config.Environment)
-		if r.fileErr = err; err != nil {
+		if r.next.FileErr = err; err != nil {
 			return err
 		}
 		if there.Exists() || r.context.Installation.Token == "" {
 			r.context = *there
 		} else {
-			r.fileErr = fmt.Errorf("%s is missing: a restart would register another device server", r.config.ContextFile)
+			r.next.FileErr = fmt.Errorf("%s is missing: a restart would register another device server", r.config.ContextFile)
 		}
 	}
 	key, err := r.config.APIKey()
@@ -34,10 +34,10 @@ func (r *runner) load() error {
 func (r *runner) save(change func(*apicontext.Context)) error {
 	next := r.context
 	change(&next)
-	if r.fileErr = next.Save(r.config.ContextFile); r.fileErr == nil {
+	if r.next.FileErr = next.Save(r.config.ContextFile); r.next.FileErr == nil {
 		r.context, r.behind = next, false
 	}
-	return r.fileErr
+	return r.next.FileErr
 }
 
 // keep uses a changed context, and writes it if possible: what bunq has made must not be made twice.
@@ -89,7 +89,7 @@ func (r *runner) openSession(ctx context.Context) error {
 		return err
 	}
 	if r.context.Session.Token != "" {
-		r.renewals++
+		r.next.Renewals++
 	}
 	r.keep(func(c *apicontext.Context) {
 		c.APIKey = r.apiKey

@@ -45,7 +45,7 @@ func (r *runner) register(ctx context.Context) error {
 		}
 		return err
 	}
-	r.registrations++
+	r.next.Registrations++
 	r.registered("Registered a device server", id, r.context.Requested)
 	return nil
 }

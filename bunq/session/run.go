@@ -21,8 +21,8 @@ type runner struct {
 	context apicontext.Context
 	apiKey  string
 
-	fileErr error // why the context file is missing, cannot be used or is behind context; nil if it is well
-	behind  bool  // context has what could not be saved yet
+	next   State // what is known of the state to publish next: the error of the file, and the counts
+	behind bool  // context has what could not be saved yet
 
 	closed       string    // token of the last session that bunq rejected in a read; "": it has rejected none
 	unread       bool      // bunq rejected the token of the installation for reads
@@ -30,8 +30,6 @@ type runner struct {
 	failures     int       // rejected logins in a row
 
 	logged *State // the last one whose login state was logged
-
-	renewals, registrations int
 }
 
 // Run keeps the account logged in until ctx ends. It is called once.
@@ -64,7 +62,7 @@ func (r *runner) login(ctx context.Context) error {
 		return err
 	}
 	if err != nil && !r.context.Registered { // a registered installation can log in from a folder that is read-only
-		r.fileErr = err
+		r.next.FileErr = err
 		return err
 	}
 	if err := r.load(); err != nil { // another program may have logged in meanwhile
@@ -121,10 +119,8 @@ func (r *runner) lastKnown() (LoginState, error) {
 
 // publish makes the runner's state visible to others, and logs what has changed.
 func (r *runner) publish(login LoginState, err error) {
-	next := &State{
-		Login: login, Err: err, DeviceServerID: r.context.DeviceServerID, FileErr: r.fileErr,
-		Renewals: r.renewals, Registrations: r.registrations, replaced: make(chan struct{}),
-	}
+	next := r.next
+	next.Login, next.Err, next.DeviceServerID, next.replaced = login, err, r.context.DeviceServerID, make(chan struct{})
 	if r.isOpen(0) {
 		next.Expiry = r.context.Session.Expiry
 		next.credentials = append(next.credentials, r.credentials(r.context.Session.Token))
@@ -132,9 +128,9 @@ func (r *runner) publish(login LoginState, err error) {
 	if r.context.Registered && !r.unread {
 		next.credentials = append(next.credentials, r.credentials(r.context.Installation.Token))
 	}
-	before := r.state.Swap(next)
+	before := r.state.Swap(&next)
 	close(before.replaced)
-	r.log(before, next)
+	r.log(before, &next)
 }
 
 // log logs what has changed. A login that has not ended is not an event.
