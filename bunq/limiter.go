@@ -62,9 +62,6 @@ type slot struct {
 	free time.Time
 }
 
-// releaseFunc ends a call with what net/http returned for it.
-type releaseFunc func(*http.Response, error)
-
 // window returns the limit that applies. bunq does not define "endpoint": all reads count as one. The caller holds
 // l.mu.
 func (l *Limiter) window(host string, o Operation) *window {
@@ -84,8 +81,9 @@ func (l *Limiter) window(host string, o Operation) *window {
 }
 
 // acquire waits until a request may be sent, and gives up at once if that is not before the deadline of its context.
-// One other than a read does not wait: its caller tries again later. The caller must call release with the outcome.
-func (l *Limiter) acquire(req *http.Request, c *Client, call *Call) (release releaseFunc, err error) {
+// One other than a read does not wait: its caller tries again later. The caller must call release with what
+// net/http returned.
+func (l *Limiter) acquire(req *http.Request, c *Client, call *Call) (release func(*http.Response, error), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx, host := req.Context(), strings.TrimSuffix(strings.ToLower(req.URL.Host), ":443")
@@ -143,7 +141,7 @@ func (w *window) next(position int) time.Time {
 }
 
 // occupy takes a free slot for a call. A call that never had a connection does not count.
-func (l *Limiter) occupy(w *window) releaseFunc {
+func (l *Limiter) occupy(w *window) (release func(*http.Response, error)) {
 	i := slices.IndexFunc(w.slots, func(s slot) bool { return !s.busy && !s.free.After(time.Now()) })
 	w.slots[i].busy = true
 	return func(resp *http.Response, err error) {

@@ -157,8 +157,9 @@ func (c *Context) encode() []byte {
 	set(deviceServerKey, c.DeviceServerID, !c.Registered || c.DeviceServerID != 0)
 	set(requestedKey, c.Requested, c.Requested != "")
 	set(loginRequestedKey, c.LoginRequested, !c.LoginRequested.IsZero())
-	if c.Installation.Token != "" && !c.Installation.read {
-		document[installationKey] = c.Installation.encode()
+	if i := c.Installation; i.Token != "" && !i.read {
+		private, public := bunq.EncodePrivateKey(i.PrivateKey), bunq.EncodePublicKey(&i.PrivateKey.PublicKey)
+		document[installationKey] = installationJSON{i.Token, private, public, bunq.EncodePublicKey(i.ServerKey)}
 	}
 	if c.Session.User.Kind != "" { // it was opened, not read
 		document[sessionKey] = c.Session.encode()
@@ -166,11 +167,6 @@ func (c *Context) encode() []byte {
 	set(sessionKey, document[sessionKey], c.Session.Token != "")
 	text, _ := json.MarshalIndent(document, "", "    ") // of text, numbers and valid JSON: it cannot fail
 	return append(text, '\n')
-}
-
-func (i *Installation) encode() any {
-	private, public := bunq.EncodePrivateKey(i.PrivateKey), bunq.EncodePublicKey(&i.PrivateKey.PublicKey)
-	return installationJSON{i.Token, private, public, bunq.EncodePublicKey(i.ServerKey)}
 }
 
 // wordStart matches where a word of a camelCase key begins.
