@@ -93,18 +93,15 @@ func parse(text []byte) (*Context, error) {
 	}
 	c.Installation.Created, _ = time.Parse(timeLayout, created)
 	_, ours := c.document[deviceServerKey]
-	c.Registered = c.Installation.Token != "" && (!ours || c.DeviceServerID != 0) // the SDKs save after registering
-	if c.Registered {
-		c.Requested = ""
-	}
 	// A new installation in place of a lost one would register a second device server.
 	lost := c.DeviceServerID != 0 || c.Requested != "" ||
 		!ours && (c.document[installationKey] != nil || c.document[sessionKey] != nil)
-	if c.Installation.Token == "" && lost {
+	switch {
+	case c.Installation.Token != "":
+		c.Registered = !ours || c.DeviceServerID != 0    // the SDKs save after registering
+		c.Session = parseSession(c.document[sessionKey]) // without bunq's key it could only be used unverified
+	case lost:
 		return nil, errors.New("has lost the token of its installation")
-	}
-	if c.Installation.Token != "" { // a session without bunq's key could only be used unverified
-		c.Session = parseSession(c.document[sessionKey])
 	}
 	return c, nil
 }
@@ -155,7 +152,7 @@ func (c *Context) encode() []byte {
 	set(apiKeyKey, c.APIKey, c.APIKey != "")
 	set(installedKey, c.Installation.Created.Format(timeLayout), !c.Installation.Created.IsZero())
 	set(deviceServerKey, c.DeviceServerID, !c.Registered || c.DeviceServerID != 0)
-	set(requestedKey, c.Requested, c.Requested != "")
+	set(requestedKey, c.Requested, c.Requested != "" && !c.Registered)
 	set(loginRequestedKey, c.LoginRequested, !c.LoginRequested.IsZero())
 	if i := c.Installation; i.Token != "" && !i.read {
 		private, public := bunq.EncodePrivateKey(i.PrivateKey), bunq.EncodePublicKey(&i.PrivateKey.PublicKey)
