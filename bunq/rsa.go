@@ -78,18 +78,14 @@ func sign(key *rsa.PrivateKey, body []byte) string {
 // verify checks the X-Bunq-Server-Signature of an answer: over the body alone, or in the older scheme over status,
 // X-Bunq headers and body. The SDKs accept both, and bunq does not document when it uses which.
 func verify(key *rsa.PublicKey, status int, header http.Header, body []byte) error {
-	value := header.Get(headerServerSignature)
-	if value == "" {
-		return &Error{Reason: ReasonSignature, Err: errors.New("answer is not signed")}
-	}
-	signature, _ := base64.StdEncoding.DecodeString(value)
+	signature, _ := base64.StdEncoding.DecodeString(header.Get(headerServerSignature))
 	for _, message := range [][]byte{body, olderMessage(status, header, body)} {
 		sum := sha256.Sum256(message)
 		if rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil {
 			return nil
 		}
 	}
-	return &Error{Reason: ReasonSignature, Err: errors.New("answer does not have the signature of bunq's key")}
+	return &Error{Reason: ReasonSignature, Err: errors.New("answer is not signed with bunq's key")}
 }
 
 // olderMessage returns what the older scheme signs.
