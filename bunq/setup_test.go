@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -41,18 +40,6 @@ var (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newAPI returns a simulated API with one user and the device servers 1 to n.
-func newAPI(options bunqtest.Options, n int) *bunqtest.Server {
-	api := bunqtest.New(options)
-	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: time.Hour})
-	for i := range n {
-		created := time.Unix(int64(i), 215235000).UTC()
-		status := bunq.Statuses()[i%4]
-		api.AddDeviceServer(1, bunq.DeviceServer{ID: int64(i + 1), Created: created, Updated: created, Status: status})
-	}
-	return api
-}
 
 // answers yields the lines of a section of answers.txt, each cut into what is expected and the answer.
 func answers(section string) iter.Seq2[string, string] {
