@@ -3,9 +3,7 @@ package session_test
 import (
 	"errors"
 	"net/http"
-	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,28 +15,14 @@ import (
 func TestFirstStart(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		p := start(t, api)
-		p.expect(t, session.OK)
-		state := p.State()
-		own, registrations := api.DeviceServers()[0].ID, api.seen(bunq.CreateDeviceServer)
-		if state.DeviceServerID != own || len(registrations) != 1 || state.Renewals != 0 ||
-			state.Registrations != 1 {
-			t.Errorf("state is %+v, own device server %d", state, own)
-		}
-		if got := time.Until(state.Expiry); got != time.Hour {
-			t.Errorf("session ends in %v, want an hour", got)
+		p.expectOne(t, api, 1)
+		if state := p.State(); time.Until(state.Expiry) != time.Hour || state.Renewals != 0 || state.Registrations != 1 {
+			t.Errorf("state is %+v", state)
 		}
 		want := []string{"POST installation", "POST device-server", "POST session-server"}
 		if !slices.Equal(api.all(), want) {
 			t.Errorf("requests are %q, want %q", api.all(), want)
 		}
-		if info, err := os.Stat(p.config.ContextFile); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("context file: %v %v", info.Mode(), err)
-		}
-		if lines := p.logged("Registered a device server"); len(lines) != 1 || !strings.Contains(lines[0], "level=warn") ||
-			!strings.Contains(lines[0], "id=1003") {
-			t.Errorf("logged %q", lines)
-		}
-		p.mustRead(t)
 	})
 }
 

@@ -87,14 +87,6 @@ func (r *recorder) fail(o bunq.Operation, status int, description string) {
 	r.respond(o, status, `{"Error":[{"error_description":"`+description+`"}]}`)
 }
 
-// delay passes an operation to the API after a time.
-func (r *recorder) delay(o bunq.Operation, by time.Duration) {
-	r.answer(o, func(w http.ResponseWriter, req *http.Request) {
-		time.Sleep(by)
-		r.Server.ServeHTTP(w, req)
-	})
-}
-
 // lose lets an operation take effect, but loses its answer.
 func (r *recorder) lose(o bunq.Operation) {
 	r.answer(o, func(w http.ResponseWriter, req *http.Request) {
@@ -136,28 +128,14 @@ type program struct {
 	client  *bunq.Client
 	config  session.Config
 	limiter *bunq.Limiter
-	log     logBuffer
+	log     chan string // lines
 	stop    func()
 }
 
-// logBuffer is what a program has logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// take returns the text since the last call.
-func (b *logBuffer) take() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	defer b.text.Reset()
-	return b.text.String()
+// Write implements [io.Writer].
+func (p *program) Write(line []byte) (int, error) {
+	p.log <- string(line)
+	return len(line), nil
 }
 
 // setup returns a program that is not running, with an empty folder for its context file.
@@ -175,7 +153,7 @@ func setup(t *testing.T, api http.Handler) *program {
 // next returns a further run of the program with the same configuration.
 func (p *program) next(t *testing.T, api http.Handler) *program {
 	t.Helper()
-	n := &program{config: p.config, limiter: p.limiter}
+	n := &program{config: p.config, limiter: p.limiter, log: make(chan string, 1000)}
 	n.client = bunq.NewClient(bunq.Config{
 		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "bunq_exporter/test",
 		Transport: bunqtest.Transport(api), Limiter: n.limiter,
@@ -186,7 +164,7 @@ func (p *program) next(t *testing.T, api http.Handler) *program {
 // start runs the session until the test ends or stop is called, and waits until it is idle.
 func (p *program) start(t *testing.T) *program {
 	t.Helper()
-	p.Session = session.New(p.config, p.client, log.NewLogfmtLogger(&p.log))
+	p.Session = session.New(p.config, p.client, log.NewLogfmtLogger(p))
 	ctx, stop := context.WithCancel(t.Context())
 	p.stop = func() {
 		stop()
@@ -262,8 +240,8 @@ func (p *program) edit(t *testing.T, changes map[string]any) {
 // logged returns the lines of the log with a text, and forgets them all.
 func (p *program) logged(text string) (lines []string) {
 	synctest.Wait()
-	for line := range strings.Lines(p.log.take()) {
-		if strings.Contains(line, text) {
+	for len(p.log) > 0 {
+		if line := <-p.log; strings.Contains(line, text) {
 			lines = append(lines, line)
 		}
 	}
