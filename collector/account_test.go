@@ -2,58 +2,17 @@ package collector_test
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/common/expfmt"
 
-	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
 )
-
-func TestAccountsThatExceedLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var accounts []*account
-		api, limiter := newAPI(bunqtest.Options{}), bunq.NewLimiter(bunq.MaxReads)
-		for i := range 16 {
-			accounts = append(accounts, idleAccount(t, fmt.Sprint("account", i), limiter, api))
-			go accounts[i].Run(t.Context())
-		}
-		time.Sleep(2 * time.Hour) // until all have logged in
-		total, last := map[*account]float64{}, map[*account]int{}
-		for i := range 12 {
-			m, missed := scrape(t, timeout, accounts...), 0
-			for _, a := range accounts {
-				name := a.Name()
-				if m.value("bunq_up", name) == 0 {
-					if total[a] > 0 && last[a] == i-1 {
-						t.Errorf("%s missed the scrapes %d and %d", name, i-1, i)
-					}
-					last[a] = i
-					total[a]++
-					missed++
-				}
-				m.expect(t, total[a], "bunq_api_request_errors_total", name, "device-server", "GET", "rate_limited")
-				m.expect(t, 0, "bunq_api_requests_total", name, "429", "device-server", "GET")
-			}
-			if missed != 4 {
-				t.Errorf("%d reads did not fit, want 4", missed)
-			}
-			time.Sleep(interval - timeout)
-		}
-		for _, a := range accounts {
-			if lines := strings.Join(a.logged(), ""); strings.Contains(lines, "Failed") {
-				t.Errorf("logged %s", lines) // one scrape alone
-			}
-		}
-	})
-}
 
 func TestCallMetrics(t *testing.T) {
 	withAccount(t, bunqtest.Options{Warning: "Careful."}, 700, nil, func(t *testing.T, _ *fakeAPI, a *account) {
@@ -74,18 +33,6 @@ func TestCallMetrics(t *testing.T) {
 			if n := strings.Count(text.String(), label+`="`); n != 4 {
 				t.Errorf("%d exemplars with a %s, want one for each of 4 operations", n, label)
 			}
-		}
-	})
-}
-
-func TestRenewals(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, _ *fakeAPI, a *account) {
-		for renewals := range 2 {
-			m := scrape(t, timeout, a)
-			m.expect(t, float64(renewals), "bunq_session_renewals_total", "company")
-			m.expect(t, float64(a.State().Login.Expiry.Unix()), "bunq_session_expiry_timestamp_seconds", "company")
-			m.expectErrors(t, 0, bunq.ReasonUnauthorized)
-			time.Sleep(time.Hour)
 		}
 	})
 }

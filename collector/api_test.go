@@ -27,12 +27,7 @@ type fakeAPI struct {
 	mu       sync.Mutex
 	latency  time.Duration
 	fault    fault
-	requests []request
-}
-
-type request struct {
-	text string // such as "GET device-server?count=200"
-	time time.Time
+	requests []string // such as "GET device-server?count=200"
 }
 
 // fault responds in place of the API if it returns true.
@@ -49,8 +44,7 @@ func newAPI(options bunqtest.Options) *fakeAPI {
 // ServeHTTP implements [http.Handler].
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	text := r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/v1/")
-	f.requests = append(f.requests, request{text, time.Now()})
+	f.requests = append(f.requests, r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/v1/"))
 	latency, fault := f.latency, f.fault
 	f.mu.Unlock()
 	select {
@@ -70,7 +64,7 @@ func (f *fakeAPI) set(latency time.Duration, fault fault) {
 }
 
 // received returns the requests since the last call.
-func (f *fakeAPI) received() []request {
+func (f *fakeAPI) received() []string {
 	synctest.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,11 +75,7 @@ func (f *fakeAPI) received() []request {
 // expect fails the test unless these requests were received since the last call.
 func (f *fakeAPI) expect(t testing.TB, want ...string) {
 	t.Helper()
-	var got []string
-	for _, r := range f.received() {
-		got = append(got, r.text)
-	}
-	if !slices.Equal(got, want) {
+	if got := f.received(); !slices.Equal(got, want) {
 		t.Errorf("requests %q, want %q", got, want)
 	}
 }

@@ -37,16 +37,6 @@ func TestListOfPages(t *testing.T) {
 	}
 }
 
-func TestListOfOwnInstallation(t *testing.T) {
-	options, watched := bunqtest.Options{OwnInstallationOnly: true}, []int64{4, 3, 2, 1}
-	withAccount(t, options, 5, append(watched, 99), func(t *testing.T, api *fakeAPI, a *account) {
-		scrape(t, timeout, a).expectRead(t, append(watched, a.own()), []int64{99})
-		if n := len(api.received()); n != 6 {
-			t.Errorf("%d requests, want the list and one for each id", n)
-		}
-	})
-}
-
 // The reads go on after the failure of one, unless bunq is in maintenance.
 func TestSingleReadFails(t *testing.T) {
 	for status, reason := range map[int]bunq.Reason{
@@ -84,40 +74,15 @@ func TestInstallationReadsListAlone(t *testing.T) {
 	})
 }
 
-// withPage tests what an account that watches 11 shows of a page.
-func withPage(t *testing.T, f func(*testing.T, metrics), objects ...string) {
-	t.Helper()
-	withAccount(t, bunqtest.Options{}, 0, []int64{11}, func(t *testing.T, api *fakeAPI, a *account) {
-		api.set(0, api.respond(http.StatusOK, list(0, objects...)))
-		f(t, scrape(t, timeout, a))
-	})
-}
-
-func TestDeviceServerListedTwice(t *testing.T) {
-	withPage(t, func(t *testing.T, m metrics) {
-		m.expectRead(t, []int64{11}, nil)
-		m.expect(t, 2, "bunq_device_servers", "company", "ACTIVE")
-		m.expect(t, 1, "bunq_unexpected_device_server_info", "company", "", "21", "192.0.2.7", "ACTIVE")
-	}, object(21), object(11), object(21), object(11))
-}
-
-func TestInvalidObjectInList(t *testing.T) {
-	for _, invalid := range []string{`{"DeviceServer":{"id":"12","status":"ODD"}}`, `{"DeviceServer":{"id":12}}`, `null`} {
-		withPage(t, func(t *testing.T, m metrics) {
-			m.expect(t, 1, "bunq_up", "company")
-			m.expect(t, 1, "bunq_device_server_status", "company", "11", "BLOCKED")
-			m.expect(t, absent, "bunq_device_server_created_timestamp_seconds", "company", "11")
-			m.expect(t, 1, "bunq_unexpected_device_server_info", "company", "", "21", "192.0.2.7", "ACTIVE")
-			m.expectErrors(t, 1, bunq.ReasonMalformed)
-		}, object(21), invalid, `{"DeviceServer":{"id":11,"created":"yesterday","updated":7,"status":"BLOCKED"}}`)
-	}
-}
-
 func TestHostileTextAndExactTime(t *testing.T) {
-	withPage(t, func(t *testing.T, m metrics) {
+	withAccount(t, bunqtest.Options{}, 0, []int64{11}, func(t *testing.T, api *fakeAPI, a *account) {
+		api.set(0, api.respond(http.StatusOK, list(0, `{"DeviceServer":{"id":11,
+			"created":"yesterday","updated":"2037-12-31 23:59:59.999999",
+			"description":"caf`+"\xe9"+` \ud800 \u0000 \n\"","ip":"","status":"ODD`+"\xff"+`"}}`)))
+		m := scrape(t, timeout, a)
 		m.expect(t, 1, "bunq_device_server_info", "company", "caf\uFFFD \uFFFD \uFFFD \uFFFD\"", "11", "")
 		m.expect(t, 1, "bunq_device_server_status", "company", "11", "ODD\uFFFD")
+		m.expect(t, absent, "bunq_device_server_created_timestamp_seconds", "company", "11")
 		m.expect(t, 2145916799.999999, "bunq_device_server_updated_timestamp_seconds", "company", "11")
-	}, `{"DeviceServer":{"id":11,"updated":"2037-12-31 23:59:59.999999",
-		"description":"caf`+"\xe9"+` \ud800 \u0000 \n\"","ip":"","status":"ODD`+"\xff"+`"}}`)
+	})
 }

@@ -3,7 +3,6 @@ package collector_test
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -50,27 +49,6 @@ func (s *scraper) expectTook(t *testing.T, want time.Duration) {
 	}
 }
 
-// Nothing is shown again of an earlier scrape.
-func TestScrapeDeadlineWithSession(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 2, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
-		success := scrape(t, timeout, a).value("bunq_last_success_timestamp_seconds", "company")
-		api.set(0, hang)
-		time.Sleep(interval)
-		s := &scraper{timeout: 2500 * time.Millisecond}
-		runScrapers(t, a, s)
-		s.expectTook(t, s.timeout)
-		s.expect(t, 2.5, "bunq_scrape_duration_seconds", "company")
-		s.expect(t, 0, "bunq_up", "company")
-		s.expectRead(t, nil, []int64{1, a.own()})
-		s.expect(t, success, "bunq_last_success_timestamp_seconds", "company")
-		if text := s.text(t); strings.Contains(text, "bunq_unexpected") || strings.Contains(text, "bunq_device_servers") {
-			t.Errorf("device servers of the scrape before are shown: %s", text)
-		}
-		s.expectErrors(t, 1, bunq.ReasonTimeout)
-		s.expect(t, 1, "bunq_api_requests_total", "company", "none", "device-server", "GET")
-	})
-}
-
 func TestScrapeDeadlineOnSecondPage(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 300, []int64{300, 4, 3, 2, 1}, func(t *testing.T, api *fakeAPI, a *account) {
 		api.set(0, on("&older_id=102", hang))
@@ -83,6 +61,8 @@ func TestScrapeDeadlineOnSecondPage(t *testing.T) {
 		s.expect(t, absent, "bunq_device_servers", "company", "ACTIVE")
 		s.expect(t, 0, "bunq_device_server_list_complete", "company")
 		s.expectErrors(t, 1, bunq.ReasonTimeout)
+		s.expect(t, timeout.Seconds(), "bunq_scrape_duration_seconds", "company")
+		s.expect(t, 1, "bunq_api_requests_total", "company", "none", "device-server", "GET")
 	})
 }
 
