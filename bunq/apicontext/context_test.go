@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,30 +39,14 @@ func TestLoadSDKFiles(t *testing.T) {
 			if diff := cmp.Diff(parse(t, before), parse(t, readFile(t, path))); diff != "" {
 				t.Errorf("saved without a change, -before +after:\n%s", diff)
 			}
-			renewed := *c
-			renewed.Session = newContext(t).Session
-			check(t, renewed.Save(path))
-			expectRenewed(t, before, readFile(t, path))
+			keys := regexp.MustCompile(`"(private|public)_key_\w+": *".*"`).FindAllString(before, -1)
+			c.Session = newContext(t).Session
+			check(t, c.Save(path))
+			after := readFile(t, path)
+			if slices.ContainsFunc(keys, func(key string) bool { return !strings.Contains(after, key) }) {
+				t.Error("a key is written in another way")
+			}
 		})
-	}
-}
-
-// expectRenewed wants a new session, and everything else as it was, up to the escapes in strings.
-func expectRenewed(t *testing.T, before, after string) {
-	t.Helper()
-	user := map[string]any{"id": 1.0, "session_timeout": 3600.0}
-	want := parse(t, before)
-	want["session_context"] = map[string]any{
-		"token": session, "expiry_time": "2026-03-01 15:30:00.000000", "user_id": 1.0,
-		"user_person": user, "userPerson": user,
-	}
-	if diff := cmp.Diff(want, parse(t, after)); diff != "" {
-		t.Errorf("saved with a new session, -want +got:\n%s", diff)
-	}
-	for _, value := range regexp.MustCompile(`"(private|public)_key_\w+": *".*"`).FindAllString(before, -1) {
-		if !strings.Contains(after, value) {
-			t.Errorf("%.40s… is written in another way", value)
-		}
 	}
 }
 
