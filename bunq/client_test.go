@@ -14,8 +14,9 @@ import (
 
 func TestClientRequests(t *testing.T) {
 	for operation, want := range map[bunq.Operation]string{ // URI, body, token
-		bunq.CreateInstallation:  `/v1/installation {"client_public_key":"-----BEGIN PUBLIC KEY-----\n`,
-		bunq.CreateDeviceServer:  `/v1/device-server {"description":"mine","secret":"` + apiKey + `"} ` + token,
+		bunq.CreateInstallation: `/v1/installation {"client_public_key":"-----BEGIN PUBLIC KEY-----\n`,
+		bunq.CreateDeviceServer: `/v1/device-server {"description":"mine","secret":"` + apiKey +
+			`","permitted_ips":["*"]} ` + token,
 		bunq.CreateSessionServer: `/v1/session-server {"secret":"` + apiKey + `"} ` + token,
 		bunq.ListDeviceServers:   "/v1/device-server?count=200  " + token,
 		bunq.ReadDeviceServer:    "/v1/device-server/7  " + token,

@@ -116,7 +116,9 @@ var makers = map[bunq.Operation]func(context.Context, *bunq.Client) error{
 		return errorOf(c.CreateInstallation(ctx, &credentials.PrivateKey.PublicKey))
 	},
 	bunq.CreateDeviceServer: func(ctx context.Context, c *bunq.Client) error {
-		return errorOf(c.CreateDeviceServer(ctx, credentials, bunq.Registration{Description: "mine", APIKey: apiKey}))
+		return errorOf(c.CreateDeviceServer(ctx, credentials, bunq.Registration{
+			Description: "mine", APIKey: apiKey, PermittedIPs: []string{"*"},
+		}))
 	},
 	bunq.CreateSessionServer: func(ctx context.Context, c *bunq.Client) error {
 		return errorOf(c.CreateSession(ctx, credentials, apiKey))
