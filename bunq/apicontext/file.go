@@ -121,7 +121,7 @@ func resolve(path string) string {
 var ErrLocked = errors.New("in use by another login")
 
 // Lock prevents other processes, and other accounts of this one, from logging in with the context file until unlock.
-// It does not wait. The SDKs do not know this lock.
+// It does not wait. The SDKs do not know this lock. Without a lock, unlock does nothing.
 func Lock(path string) (unlock func(), err error) {
 	flags := flock.SetFlag(os.O_CREATE | os.O_RDWR | syscall.O_NONBLOCK)
 	lock := flock.New(resolve(path)+".lock", flags, flock.SetPermissions(0o600))
