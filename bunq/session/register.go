@@ -25,13 +25,8 @@ const (
 // register makes the installation's device server. That it is about to is written ahead: a request whose answer is
 // lost may have made one, and bunq keeps each one for ever.
 func (r *runner) register(ctx context.Context) error {
-	if !r.context.Registered && r.context.Requested != "" {
-		if err := r.adopt(ctx); err != nil {
-			return err
-		}
-	}
-	if r.context.Registered {
-		return nil
+	if err := r.adopt(ctx); err != nil || r.context.Registered {
+		return err
 	}
 	if err := r.save(func(c *apicontext.Context) { c.Requested = r.config.Description }); err != nil {
 		return err
@@ -66,9 +61,12 @@ func nothingMade(err error) bool {
 		!strings.Contains(strings.ToLower(e.Description), "already exists")
 }
 
-// adopt looks for the device server of a registration that was not confirmed. It returns without an error if it is
-// there, or if it certainly is not.
+// adopt looks for the device server of a registration that was not confirmed, if there is one. It returns without an
+// error if it is there, or if it certainly is not.
 func (r *runner) adopt(ctx context.Context) error {
+	if r.context.Registered || r.context.Requested == "" {
+		return nil
+	}
 	there, id, err := r.find(ctx, r.context.Installation.Token)
 	missing := err == nil && !there
 	if id == 0 && (err == nil || bunq.Rejected(err)) { // bunq opens no session without a device server
