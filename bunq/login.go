@@ -135,9 +135,9 @@ func (h handshake) user() (User, time.Duration, error) {
 				user.Timeout = max(user.Timeout, by.Timeout)
 			}
 		}
-		if user.Timeout > 0 {
+		if user.ID > 0 && user.Timeout > 0 {
 			return User{kind, user.ID, h[kind]}, time.Duration(user.Timeout) * time.Second, nil
 		}
 	}
-	return User{}, 0, errors.New("answer has no user with a session_timeout in seconds")
+	return User{}, 0, errors.New("answer has no user with an id and a session_timeout in seconds")
 }
