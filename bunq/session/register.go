@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,9 +86,7 @@ func (r *runner) adopt(ctx context.Context) error {
 		return err
 	}
 	// The time counts from when this process first missed it: no clock tells when another process sent the request.
-	if r.missingSince.IsZero() {
-		r.missingSince = time.Now()
-	}
+	r.missingSince = cmp.Or(r.missingSince, time.Now())
 	if time.Since(r.missingSince) < registrationTimeout {
 		return &bunq.Error{
 			Operation: bunq.CreateDeviceServer, Reason: bunq.ReasonTimeout, RetryAfter: lookInterval,
