@@ -136,6 +136,9 @@ func parseSession(text json.RawMessage) Session {
 	return Session{Token: s.Token, Expiry: expiry}
 }
 
+// wordStart matches where a word of a camelCase key begins.
+var wordStart = regexp.MustCompile("([a-z])([A-Z])")
+
 // encode returns the text of the file, indented as the Python SDK does. What was read and not changed is kept as it
 // was.
 func (c *Context) encode() []byte {
@@ -158,26 +161,18 @@ func (c *Context) encode() []byte {
 		private, public := bunq.EncodePrivateKey(i.PrivateKey), bunq.EncodePublicKey(&i.PrivateKey.PublicKey)
 		document[installationKey] = installationJSON{i.Token, private, public, bunq.EncodePublicKey(i.ServerKey)}
 	}
-	if c.Session.User.Kind != "" { // it was opened, not read
-		document[sessionKey] = c.Session.encode()
+	if kind := c.Session.User.Kind; kind != "" { // it was opened, not read
+		document[sessionKey] = map[string]any{
+			"token": c.Session.Token,
+			// In whole seconds: the Java SDK reads six digits after the point as milliseconds.
+			"expiry_time": c.Session.Expiry.Local().Truncate(time.Second).Format(timeLayout),
+			"user_id":     c.Session.User.ID,
+			// The user under the keys of most SDKs, such as user_person, and of the PHP SDK, such as userPerson.
+			strings.ToLower(wordStart.ReplaceAllString(kind, "${1}_$2")): c.Session.User.JSON,
+			strings.ToLower(kind[:1]) + kind[1:]:                         c.Session.User.JSON,
+		}
 	}
 	set(sessionKey, document[sessionKey], c.Session.Token != "")
 	text, _ := json.MarshalIndent(document, "", "    ") // of text, numbers and valid JSON: it cannot fail
 	return append(text, '\n')
-}
-
-// wordStart matches where a word of a camelCase key begins.
-var wordStart = regexp.MustCompile("([a-z])([A-Z])")
-
-func (s *Session) encode() any {
-	kind := s.User.Kind
-	return map[string]any{
-		"token": s.Token,
-		// In whole seconds: the Java SDK reads six digits after the point as milliseconds.
-		"expiry_time": s.Expiry.Local().Truncate(time.Second).Format(timeLayout),
-		"user_id":     s.User.ID,
-		// The user under the keys of most SDKs, such as user_person, and of the PHP SDK, such as userPerson.
-		strings.ToLower(wordStart.ReplaceAllString(kind, "${1}_$2")): s.User.JSON,
-		strings.ToLower(kind[:1]) + kind[1:]:                         s.User.JSON,
-	}
 }
