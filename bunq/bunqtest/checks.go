@@ -21,7 +21,7 @@ var documentedHeaders = map[string]*regexp.Regexp{
 }
 
 // checkHeaders requires the documented headers, and a request id that the installation has not used before.
-func (s *Server) checkHeaders(r *request) *apiError {
+func (s *Server) checkHeaders(r *request) *response {
 	for name, valid := range documentedHeaders {
 		required := name == "User-Agent" || s.options.Strict && (name != "Content-Type" || r.Method == http.MethodPost)
 		if required && !valid.MatchString(r.Header.Get(name)) {
@@ -38,7 +38,7 @@ func (s *Server) checkHeaders(r *request) *apiError {
 }
 
 // checkToken finds the installation of the token, and checks that the token permits the operation.
-func (s *Server) checkToken(r *request) *apiError {
+func (s *Server) checkToken(r *request) *response {
 	if r.operation == bunq.CreateInstallation {
 		return nil
 	}
@@ -51,7 +51,11 @@ func (s *Server) checkToken(r *request) *apiError {
 	switch {
 	case r.installation == nil,
 		r.Method == http.MethodGet && r.installation.device.ID == 0 && s.options.BareInstallationRefused:
-		return unknownToken
+		status := http.StatusUnauthorized
+		if s.options.UnknownTokenForbidden {
+			status = http.StatusForbidden
+		}
+		return failure(status, "Insufficient authentication.")
 	case r.operation == bunq.ListDeviceServers && reads == ReadsNothing,
 		r.operation == bunq.ReadDeviceServer && reads != ReadsListAndOne:
 		return notPermitted
@@ -59,7 +63,7 @@ func (s *Server) checkToken(r *request) *apiError {
 	return nil
 }
 
-func (s *Server) checkSession(r *request, open *session) *apiError {
+func (s *Server) checkSession(r *request, open *session) *response {
 	switch own := r.installation.device; {
 	case s.options.ReadsRefusedAsCredentials && !own.usable(r.address):
 		return wrongCredentials

@@ -11,23 +11,23 @@ import (
 )
 
 // readDeviceServer is GET /device-server/{id}. Options.OwnInstallationOnly applies to the list alone.
-func (s *Server) readDeviceServer(r *request) (object, *apiError) {
+func (s *Server) readDeviceServer(r *request) *response {
 	for _, d := range s.devices {
-		if strconv.FormatInt(d.ID, 10) == r.id && d.userID == r.installation.device.userID {
-			return response(d.object()), nil
+		if r.URL.Path == fmt.Sprintf("/v1/device-server/%d", d.ID) && d.userID == r.installation.device.userID {
+			return success(d.object())
 		}
 	}
-	return nil, &apiError{status: http.StatusNotFound, description: "DeviceServer not found."}
+	return failure(http.StatusNotFound, "DeviceServer not found.")
 }
 
 // listDeviceServers is GET /device-server.
-func (s *Server) listDeviceServers(r *request) (object, *apiError) {
+func (s *Server) listDeviceServers(r *request) *response {
 	query := r.URL.Query()
 	count, invalidCount := strconv.Atoi(cmp.Or(query.Get("count"), "10"))
 	older, invalidOlder := strconv.ParseInt(cmp.Or(query.Get("older_id"), "0"), 10, 64)
 	newer, invalidNewer := strconv.ParseInt(cmp.Or(query.Get("newer_id"), "0"), 10, 64)
 	if errors.Join(invalidCount, invalidOlder, invalidNewer) != nil || count < 1 || count > 200 {
-		return nil, badRequest("The pagination is invalid: count is 1 to 200, older_id and newer_id are ids.")
+		return badRequest("The pagination is invalid: count is 1 to 200, older_id and newer_id are ids.")
 	}
 	all := slices.DeleteFunc(slices.Clone(s.devices), func(d *device) bool {
 		hidden := s.options.OwnInstallationOnly && d.installation != r.installation
@@ -44,7 +44,7 @@ func (s *Server) listDeviceServers(r *request) (object, *apiError) {
 	for _, d := range page {
 		items = append(items, d.object())
 	}
-	return object{"Response": items, "Pagination": pagination(all, page, count)}, nil
+	return &response{http.StatusOK, object{"Response": items, "Pagination": pagination(all, page, count)}}
 }
 
 // pagination has a URL for each direction in which there are more device servers. The future_url is for those that do

@@ -8,27 +8,27 @@ import (
 )
 
 // createInstallation is POST /installation.
-func (s *Server) createInstallation(r *request) (object, *apiError) {
+func (s *Server) createInstallation(r *request) *response {
 	key, err := bunq.ParsePublicKey(r.body.ClientPublicKey)
 	if err != nil || !strings.HasPrefix(r.body.ClientPublicKey, "-----BEGIN PUBLIC KEY-----") {
-		return nil, badRequest("The client_public_key is not an RSA key of 2048 bits in PEM.")
+		return badRequest("The client_public_key is not an RSA key of 2048 bits in PEM.")
 	}
 	token := newToken()
 	s.installations[token] = &installation{key: key, device: &device{}, requestIDs: map[string]bool{}}
 	serverKey := object{"ServerPublicKey": object{"server_public_key": bunq.EncodePublicKey(&privateKeys()[0].PublicKey)}}
-	return response(idObject(s.lastID.Add(1)), s.token(token), serverKey), nil
+	return success(idObject(s.lastID.Add(1)), s.token(token), serverKey)
 }
 
 // createDeviceServer is POST /device-server. The first one binds the API key to the addresses that it permits.
-func (s *Server) createDeviceServer(r *request) (object, *apiError) {
+func (s *Server) createDeviceServer(r *request) *response {
 	owner := s.users[r.body.Secret]
 	switch {
 	case r.body.Description == "":
-		return nil, badRequest("The description is missing.")
+		return badRequest("The description is missing.")
 	case owner == nil, len(owner.addresses) > 0 && !permits(owner.addresses, r.address):
-		return nil, wrongCredentials
+		return wrongCredentials
 	case s.options.AlreadyExists && r.installation.device.ID > 0:
-		return nil, badRequest("device already exists")
+		return badRequest("device already exists")
 	}
 	addresses := r.body.PermittedIPs
 	if len(addresses) == 0 {
@@ -42,18 +42,18 @@ func (s *Server) createDeviceServer(r *request) (object, *apiError) {
 	}
 	r.installation.device = d
 	s.addDevice(d)
-	return response(idObject(d.ID)), nil
+	return success(idObject(d.ID))
 }
 
 // createSessionServer is POST /session-server. A wrong API key, address or device server gets the same error.
-func (s *Server) createSessionServer(r *request) (object, *apiError) {
+func (s *Server) createSessionServer(r *request) *response {
 	owner, own := s.users[r.body.Secret], r.installation.device
 	if owner == nil || own.userID != owner.ID || !own.usable(r.address) {
-		return nil, wrongCredentials
+		return wrongCredentials
 	}
 	token := newToken()
 	s.sessions[token] = &session{r.installation, owner.SessionTimeout, now().Add(owner.SessionTimeout)}
-	return response(idObject(s.lastID.Add(1)), s.token(token), object{owner.Kind: owner.object()}), nil
+	return success(idObject(s.lastID.Add(1)), s.token(token), object{owner.Kind: owner.object()})
 }
 
 func idObject(id int64) object { return object{"Id": object{"id": id}} }

@@ -3,6 +3,7 @@ package bunqtest
 import (
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
 )
@@ -28,11 +29,11 @@ func (h *Hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if random.IntN(2) == 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(random.IntN(90)))
 		}
-		h.respond(w, r, nil, &apiError{status: http.StatusTooManyRequests, description: "Too many requests."})
+		h.Answer(w, r, http.StatusTooManyRequests, []byte(`{"Error":[{"error_description":"Too many requests."}]}`))
 		return
 	case fault < 1:
 		if fault < 0.7 { // the request takes effect
-			_, _ = h.perform(w, r)
+			h.Server.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		fail(w, r, random)
 		return

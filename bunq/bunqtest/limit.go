@@ -2,15 +2,17 @@ package bunqtest
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"bunq_exporter/bunq"
 )
 
 // checkLimit applies bunq's limits for each address and endpoint. All reads of device servers count as one endpoint.
-func (s *Server) checkLimit(r *request) *apiError {
+func (s *Server) checkLimit(r *request) *response {
 	if s.options.Unlimited {
 		return nil
 	}
@@ -33,6 +35,8 @@ func (s *Server) checkLimit(r *request) *apiError {
 	}
 	s.accepted[key] = accepted
 	const format = "Too many requests. You can do a maximum of %d calls per %d second to this endpoint."
-	wait := span - now.Sub(accepted[0])
-	return &apiError{http.StatusTooManyRequests, fmt.Sprintf(format, most, int(span.Seconds())), wait}
+	if wait := span - now.Sub(accepted[0]); s.options.RetryAfter {
+		r.responseHeader.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+	return failure(http.StatusTooManyRequests, fmt.Sprintf(format, most, int(span.Seconds())))
 }

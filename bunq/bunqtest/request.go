@@ -15,11 +15,12 @@ import (
 type request struct {
 	*http.Request
 	operation    bunq.Operation
-	id           string // in the path of a single device server
 	address      string // of the client
 	text         []byte
 	body         body          // of a POST
 	installation *installation // of the token; nil for POST /installation
+
+	responseHeader http.Header
 }
 
 // body has the fields of all requests.
@@ -30,7 +31,7 @@ type body struct {
 	PermittedIPs    []string `json:"permitted_ips"`
 }
 
-var handlers = map[bunq.Operation]func(*Server, *request) (object, *apiError){
+var handlers = map[bunq.Operation]func(*Server, *request) *response{
 	bunq.CreateInstallation:  (*Server).createInstallation,
 	bunq.CreateDeviceServer:  (*Server).createDeviceServer,
 	bunq.CreateSessionServer: (*Server).createSessionServer,
@@ -38,45 +39,42 @@ var handlers = map[bunq.Operation]func(*Server, *request) (object, *apiError){
 	bunq.ReadDeviceServer:    (*Server).readDeviceServer,
 }
 
-// ServeHTTP implements [http.Handler].
+// ServeHTTP implements [http.Handler]. The body is read and the response is written without the lock, so that a slow
+// client does not delay the others.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	response, failed := s.perform(w, r)
-	s.respond(w, r, response, failed)
+	response := s.perform(w, r)
+	text, _ := json.Marshal(response.body) // never fails with strings and numbers
+	s.Answer(w, r, response.status, text)
 }
 
-// perform reads a request and performs its operation. The body is read and the response is written without the lock,
-// so that a slow client does not delay the others.
-func (s *Server) perform(w http.ResponseWriter, r *http.Request) (object, *apiError) {
-	endpoint, id, single := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
+// perform reads a request, makes the checks in bunq's order, and performs the operation.
+func (s *Server) perform(w http.ResponseWriter, incoming *http.Request) *response {
+	endpoint, _, single := strings.Cut(strings.TrimPrefix(incoming.URL.Path, "/v1/"), "/")
 	if single {
 		endpoint += "/{id}"
 	}
-	operation := bunq.Operation{Method: r.Method, Endpoint: endpoint}
-	address, _, _ := net.SplitHostPort(r.RemoteAddr)
-	text, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20)) // the checks refuse an incomplete body
-	return s.handle(&request{Request: r, operation: operation, id: id, address: address, text: text})
-}
-
-// handle makes the checks in bunq's order, then performs the operation.
-func (s *Server) handle(r *request) (object, *apiError) {
-	handler, found := handlers[r.operation]
+	operation := bunq.Operation{Method: incoming.Method, Endpoint: endpoint}
+	handler, found := handlers[operation]
 	if !found {
-		return nil, &apiError{status: http.StatusNotFound, description: "Route not found."}
+		return failure(http.StatusNotFound, "Route not found.")
 	}
+	address, _, _ := net.SplitHostPort(incoming.RemoteAddr)
+	text, _ := io.ReadAll(http.MaxBytesReader(w, incoming.Body, 1<<20)) // the checks refuse an incomplete body
+	r := &request{Request: incoming, operation: operation, address: address, text: text, responseHeader: w.Header()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests[r.operation]++
-	for _, check := range []func(*request) *apiError{
+	s.requests[operation]++
+	for _, check := range []func(*request) *response{
 		s.checkLimit, s.checkToken, s.checkHeaders, s.checkSignature, s.decodeBody,
 	} {
-		if failed := check(r); failed != nil {
-			return nil, failed
+		if refused := check(r); refused != nil {
+			return refused
 		}
 	}
 	return handler(s, r)
 }
 
-func (s *Server) decodeBody(r *request) *apiError {
+func (s *Server) decodeBody(r *request) *response {
 	decoder := json.NewDecoder(bytes.NewReader(r.text))
 	if s.options.Strict {
 		decoder.DisallowUnknownFields()

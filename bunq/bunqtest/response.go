@@ -3,11 +3,8 @@ package bunqtest
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -31,43 +28,28 @@ func (o object) MarshalJSON() ([]byte, error) {
 	return []byte("{" + strings.Join(members, ",") + "}"), nil
 }
 
-// response returns the body of a success. The order of its objects is fixed, because bunq's SDKs access them by
-// index.
-func response(objects ...object) object { return object{"Response": objects} }
-
-// apiError is a response outside 2xx with bunq's description.
-type apiError struct {
-	status      int
-	description string
-	retryAfter  time.Duration
+// response has the body of a success or an error.
+type response struct {
+	status int
+	body   object
 }
 
 var (
 	wrongCredentials = badRequest("User credentials are incorrect. Incorrect API key or IP address.")
-	unknownToken     = &apiError{status: http.StatusUnauthorized, description: "Insufficient authentication."}
-	notPermitted     = &apiError{status: http.StatusUnauthorized, description: "Insufficient authorisation."}
+	notPermitted     = failure(http.StatusUnauthorized, "Insufficient authorisation.")
 )
 
-func badRequest(description string) *apiError {
-	return &apiError{status: http.StatusBadRequest, description: description}
+func badRequest(description string) *response { return failure(http.StatusBadRequest, description) }
+
+// success has objects in a fixed order, because bunq's SDKs access them by index.
+func success(objects ...object) *response {
+	return &response{http.StatusOK, object{"Response": objects}}
 }
 
-// respond writes the body of a success, or an error.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, body object, failed *apiError) {
-	status := http.StatusOK
-	if failed != nil {
-		status = failed.status
-		if failed == unknownToken && s.options.UnknownTokenForbidden {
-			status = http.StatusForbidden
-		}
-		text := failed.description
-		body = object{"Error": []object{{"error_description": text, "error_description_translated": text}}}
-		if failed.retryAfter > 0 && s.options.RetryAfter {
-			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(failed.retryAfter.Seconds()))))
-		}
-	}
-	text, _ := json.Marshal(body) // never fails with strings and numbers
-	s.Answer(w, r, status, text)
+// failure is a response outside 2xx with bunq's description.
+func failure(status int, description string) *response {
+	text := object{"error_description": description, "error_description_translated": description}
+	return &response{status, object{"Error": []object{text}}}
 }
 
 // Answer writes a response with bunq's headers, including the signature, and the given body. It lets tests give

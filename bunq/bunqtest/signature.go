@@ -33,7 +33,7 @@ var privateKeys = sync.OnceValue(func() (keys []*rsa.PrivateKey) {
 func ClientKey(i int) *rsa.PrivateKey { return privateKeys()[1:][i] }
 
 // checkSignature requires a signature where bunq does, and verifies every signature that is sent.
-func (s *Server) checkSignature(r *request) *apiError {
+func (s *Server) checkSignature(r *request) *response {
 	value := r.Header.Get("X-Bunq-Client-Signature")
 	required := r.operation == bunq.CreateSessionServer ||
 		r.operation == bunq.CreateDeviceServer && s.options.RegistrationSigned
@@ -41,7 +41,7 @@ func (s *Server) checkSignature(r *request) *apiError {
 	case r.installation == nil, value == "" && !required:
 		return nil
 	case value == "":
-		return &apiError{status: 466, description: "For this operation a request signature is required."}
+		return failure(466, "For this operation a request signature is required.")
 	}
 	signature, err := base64.StdEncoding.DecodeString(value)
 	sum := sha256.Sum256(r.text)
