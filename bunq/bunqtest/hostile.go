@@ -10,7 +10,8 @@ import (
 
 // Hostile is a simulated API in which a share of the requests meets a fault: the session ends early, the rate limit
 // is used up by others, or there is no answer or that of a gateway, in half of these cases after the request took
-// effect. Requests that are passed to its Server meet no fault.
+// effect. Requests that are passed to its Server meet no fault. The order of keys is random in every response of a
+// [Server], whatever the seed.
 type Hostile struct {
 	*Server
 	Rate float64 // of the faults, 0 to 1
@@ -24,30 +25,25 @@ func (h *Hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	random := rand.New(rand.NewPCG(h.Seed, h.requests.Add(1))) //nolint:gosec // not secret
 	switch fault := random.Float64() / h.Rate; {
 	case fault < 0.2:
-		h.endSession(r.Header.Get("X-Bunq-Client-Authentication"))
+		h.mu.Lock()
+		if open := h.sessions[r.Header.Get("X-Bunq-Client-Authentication")]; open != nil {
+			open.expires = now()
+		}
+		h.mu.Unlock()
 	case fault < 0.4:
 		if random.IntN(2) == 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(random.IntN(90)))
 		}
 		h.Answer(w, r, http.StatusTooManyRequests, []byte(`{"Error":[{"error_description":"Too many requests."}]}`))
 		return
+	case fault < 0.7:
+		h.Server.ServeHTTP(httptest.NewRecorder(), r) // the request takes effect
+		fallthrough
 	case fault < 1:
-		if fault < 0.7 { // the request takes effect
-			h.Server.ServeHTTP(httptest.NewRecorder(), r)
-		}
 		fail(w, r, random)
 		return
 	}
 	h.Server.ServeHTTP(w, r)
-}
-
-// endSession ends the session of a token.
-func (h *Hostile) endSession(token string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if open := h.sessions[token]; open != nil {
-		open.expires = now()
-	}
 }
 
 // fail closes the connection, does not answer, or answers as a gateway does.
