@@ -56,7 +56,7 @@ func TestReloadWhileDiskHangs(t *testing.T) {
 func TestReloadEndsPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var limited atomic.Bool
-		api := bunqtest.NewDemo()
+		api := newDemo()
 		a := newTestAccounts(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if limited.Load() {
 				w.Header().Set("Retry-After", "31536000")
@@ -64,7 +64,7 @@ func TestReloadEndsPause(t *testing.T) {
 			} else {
 				api.ServeHTTP(w, r)
 			}
-		}), api.APIKey)
+		}), demoKey)
 		answered := func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()

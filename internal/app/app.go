@@ -80,7 +80,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer demo.stop()
 		accounts.load = demo.config
 		announce = func(exporter net.Addr) {
-			_, _ = fmt.Fprintf(stdout, demoText, reachable(exporter), o.telemetryPath, demo.baseURL, demo.APIKey)
+			_, _ = fmt.Fprintf(stdout, demoText, reachable(exporter), o.telemetryPath, demo.baseURL, demoKey)
 			go demo.scrape(ctx, accounts)
 		}
 	}
