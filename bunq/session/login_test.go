@@ -56,6 +56,9 @@ func TestLoginStates(t *testing.T) {
 			options: bunqtest.Options{InstallationTokenReads: bunqtest.ReadsNothing},
 			change:  own(bunq.StatusBlocked), want: session.CredentialsRefused,
 		},
+		"too many requests": {change: func(api *recorder) {
+			api.fail(bunq.CreateSessionServer, 429, "Too many requests.")
+		}, want: session.RateLimited},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withExpired(t, test.options, func(t *testing.T, p *program, api *recorder) {
@@ -219,6 +222,9 @@ func TestSessionClosedEarlyIsReplaced(t *testing.T) {
 		api.answer(bunq.CreateSessionServer, nil)
 		p.Retry()
 		p.expect(t, session.OK) // at once
+		if n := p.State().Renewals; n != 1 {
+			t.Errorf("%d renewals are counted, want 1", n)
+		}
 		p.mustRead(t)
 	})
 }
