@@ -70,7 +70,7 @@ func TestErrorText(t *testing.T) {
 // No secret reaches a log, wherever the bound of the text is.
 func TestErrorHidesSecrets(t *testing.T) {
 	for _, before := range []int{0, 240, 280, 299} {
-		quoted := strings.Repeat("x", before) + token + " " + apiKey
+		quoted := strings.Repeat(".", before) + token + " " + apiKey
 		body := `{"Error":[{"error_description":"` + quoted + `"}]}`
 		client, calls := newClient(t, unsigned(http.StatusBadRequest, "X-Bunq-Warning", quoted, body))
 		text := fmt.Sprint(makers[bunq.CreateSessionServer](t.Context(), client), (*calls)[0].Warning)
