@@ -22,8 +22,9 @@ func TestErrorOfStatus(t *testing.T) {
 		code, _ := strconv.Atoi(status)
 		client, _ := newClient(t, unsigned(code, "Location", "/v1/device-server/8", body))
 		e := apiError(t, read(t.Context(), client))
-		if got := fmt.Sprintf("%d/%s/%s", e.StatusCode, e.Reason, e.Description); strings.ReplaceAll(got, " ", "_") != want {
-			t.Errorf("the error is %s, want %s", got, want)
+		got := strings.ReplaceAll(fmt.Sprintf("%d/%s/%s", e.StatusCode, e.Reason, e.Description), " ", "_")
+		if got != want || e.ResponseID != responseID {
+			t.Errorf("the error is %+v, want %s", e, want)
 		}
 	}
 }
