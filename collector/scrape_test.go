@@ -97,6 +97,7 @@ func TestScraperDisconnects(t *testing.T) {
 		for _, s := range []*scraper{first, early} {
 			s.expect(t, 1, "bunq_up", "company")
 			s.expectRead(t, []int64{250}, []int64{1})
+			s.expect(t, 1.5, "bunq_scrape_duration_seconds", "company") // since the read began
 			s.expect(t, absent, "bunq_device_servers", "company", "ACTIVE")
 		}
 		other.expectTook(t, 2500*time.Millisecond) // two pages and one device server
