@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -15,6 +16,23 @@ func (p *program) another(t *testing.T, api *recorder) *program {
 	other := setup(t, api)
 	other.limiter = p.limiter
 	return other.next(t, api).start(t)
+}
+
+func TestAccountsLogInEvery30Seconds(t *testing.T) {
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+		api.answer(bunq.CreateSessionServer, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(200 * time.Millisecond) // so that the pauses are not those of the clock
+			api.Server.ServeHTTP(w, r)
+		})
+		first := start(t, api)
+		for range 4 {
+			first.another(t, api)
+		}
+		time.Sleep(2*time.Minute + 2*time.Second)
+		if n := len(api.seen(bunq.CreateSessionServer)); n != 5 {
+			t.Errorf("%d logins, want 5", n)
+		}
+	})
 }
 
 // A login that the rate limit does not let through says nothing about the cause.
