@@ -90,6 +90,15 @@ func TestAnswerVerified(t *testing.T) {
 	}
 }
 
+func TestAnswerVerifiedOfAllCalls(t *testing.T) {
+	for operation, makeCall := range makers {
+		client, _ := newClient(t, unsigned(http.StatusOK, "Via", "proxy", `{"Response":[{"Id":{"id":7}}]}`))
+		if operation != bunq.CreateInstallation { // whose answer brings the key
+			expectReason(t, makeCall(t.Context(), client), bunq.ReasonSignature)
+		}
+	}
+}
+
 func TestLoginAnswers(t *testing.T) {
 	for _, operation := range operations[:3] {
 		for want, objects := range answers(operation.String()) {
