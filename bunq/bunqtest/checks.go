@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -108,7 +107,7 @@ func (s *Server) checkLimit(r *request) *response {
 	s.accepted[key] = accepted
 	const format = "Too many requests. You can do a maximum of %d calls per %d second to this endpoint."
 	if wait := span - now.Sub(accepted[0]); s.options.RetryAfter {
-		r.responseHeader.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		r.responseHeader.Set("Retry-After", fmt.Sprint(math.Ceil(wait.Seconds())))
 	}
 	return failure(http.StatusTooManyRequests, fmt.Sprintf(format, most, int(span.Seconds())))
 }
