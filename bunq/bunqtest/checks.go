@@ -71,13 +71,11 @@ func (s *Server) checkSession(r *request, open *session) *response {
 	switch own := r.installation.device; {
 	case s.options.ReadsRefusedAsCredentials && !own.usable(r.address):
 		return wrongCredentials
-	case own.Status != bunq.StatusActive:
-		open.expires = now()
-	case s.options.UseExtendsSession && now().Before(open.expires):
-		open.expires = now().Add(open.timeout)
-	}
-	if !now().Before(open.expires) {
+	case own.Status != bunq.StatusActive, !now().Before(open.expires):
+		open.expires = now() // also if the device server becomes ACTIVE again
 		return notPermitted
+	case s.options.UseExtendsSession:
+		open.expires = now().Add(open.timeout)
 	}
 	return nil
 }
