@@ -31,14 +31,6 @@ type request struct {
 	responseHeader http.Header
 }
 
-var handlers = map[bunq.Operation]func(*Server, *request) *response{
-	bunq.CreateInstallation:  (*Server).createInstallation,
-	bunq.CreateDeviceServer:  (*Server).createDeviceServer,
-	bunq.CreateSessionServer: (*Server).createSessionServer,
-	bunq.ListDeviceServers:   (*Server).listDeviceServers,
-	bunq.ReadDeviceServer:    (*Server).readDeviceServer,
-}
-
 // ServeHTTP implements [http.Handler]. The body is read and the response is written without the lock, so that a slow
 // client does not delay the others.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
