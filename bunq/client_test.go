@@ -76,6 +76,7 @@ func TestAnswerVerified(t *testing.T) {
 		"older scheme":                {older, "Via", "proxy", ""},
 		"older scheme, other warning": {older, "X-Bunq-Warning", "None.", bunq.ReasonSignature},
 		"without echo":                {signer, "X-Bunq-Client-Request-Id", "", ""},
+		"of another request":          {signer, "X-Bunq-Client-Request-Id", responseID, bunq.ReasonMalformed},
 	} {
 		client, _ := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer := httptest.NewRecorder()

@@ -76,7 +76,7 @@ func TestInstallationReadsListAlone(t *testing.T) {
 
 func TestHostileTextAndExactTime(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 0, []int64{11}, func(t *testing.T, api *fakeAPI, a *account) {
-		api.set(0, api.respond(http.StatusOK, list(0, `{"DeviceServer":{"id":11,
+		api.set(0, api.respond(http.StatusOK, list(0, object(21), object(21), `{"DeviceServer":{"id":11,
 			"created":"yesterday","updated":"2037-12-31 23:59:59.999999",
 			"description":"caf`+"\xe9"+` \ud800 \u0000 \n\"","ip":"","status":"ODD`+"\xff"+`"}}`)))
 		m := scrape(t, timeout, a)
