@@ -28,9 +28,9 @@ type Account struct {
 	client      *bunq.Client
 	session     *session.Session
 	calls       *calls
-	events      *events
 
 	mu          sync.Mutex
+	events      *events
 	selection   Selection
 	inFlight    *read // nil if there is none
 	last        Result

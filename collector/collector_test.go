@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,23 +53,24 @@ func device(id int64, status bunq.Status) bunq.DeviceServer {
 // account is an account and its log.
 type account struct {
 	*collector.Account
-	folder  string // of the context file
-	log     bytes.Buffer
-	logging chan struct{} // a test that fills it blocks the log
+	folder string // of the context file
+
+	mu  sync.Mutex
+	log bytes.Buffer
 }
 
 // Write implements [io.Writer].
 func (a *account) Write(line []byte) (int, error) {
-	a.logging <- struct{}{}
-	defer func() { <-a.logging }()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return a.log.Write(line)
 }
 
 // logged returns the lines that were logged since the last call.
 func (a *account) logged() []string {
 	synctest.Wait()
-	a.logging <- struct{}{}
-	defer func() { <-a.logging }()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	defer a.log.Reset()
 	return slices.Collect(strings.Lines(a.log.String()))
 }
@@ -91,7 +93,7 @@ func idleAccountWithKey(
 	t testing.TB, name, key string, limiter *bunq.Limiter, api http.Handler, ids ...int64,
 ) *account {
 	t.Helper()
-	a := &account{folder: t.TempDir(), logging: make(chan struct{}, 1)}
+	a := &account{folder: t.TempDir()}
 	a.Account = collector.NewAccount(name, collector.Selection{IDs: ids}, bunq.Config{
 		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "test/1", Transport: bunqtest.Transport(api), Limiter: limiter,
 	}, session.Config{

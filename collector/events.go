@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -15,9 +14,7 @@ import (
 
 // events logs what changes from read to read, once each.
 type events struct {
-	logger log.Logger
-
-	mu      sync.Mutex
+	logger  log.Logger
 	failure string // summary of the last failure; "" for none
 	logged  map[int64]sighting
 }
@@ -28,12 +25,8 @@ type sighting struct {
 	unexpected bool
 }
 
-// log logs what a read has changed. While the log blocks, it returns at once: a later read shows the same.
+// log logs what a read has changed.
 func (e *events) log(r Result) {
-	if !e.mu.TryLock() {
-		return
-	}
-	defer e.mu.Unlock()
 	e.logFailure(r.Err)
 	for id, d := range r.DeviceServers {
 		if slices.Contains(r.Known, id) {

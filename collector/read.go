@@ -78,7 +78,7 @@ func (r *read) publish() {
 	r.published.Store(&result)
 }
 
-// finish ends a read. It logs without the lock: scrapes must not wait for a log that blocks.
+// finish ends a read.
 func (a *Account) finish(r *read, err error) {
 	result := r.result
 	result.ended, result.Duration, result.Err = true, time.Since(result.Start), err
@@ -91,9 +91,9 @@ func (a *Account) finish(r *read, err error) {
 	if result.Answered {
 		a.lastSuccess = result.Start.Add(result.Duration)
 	}
+	a.events.log(result)
 	a.mu.Unlock()
 	close(r.done)
-	a.events.log(result)
 }
 
 // remember keeps what was read. Where all device servers are watched, those that are gone are forgotten.

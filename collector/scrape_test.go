@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq"
@@ -63,24 +62,6 @@ func TestScrapeDeadlineOnSecondPage(t *testing.T) {
 		s.expectErrors(t, 1, bunq.ReasonTimeout)
 		s.expect(t, timeout.Seconds(), "bunq_scrape_duration_seconds", "company")
 		s.expect(t, 1, "bunq_api_requests_total", "company", "none", "device-server", "GET")
-	})
-}
-
-func TestScrapeEndsWhileLogBlocks(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 1, []int64{1}, func(t *testing.T, api *fakeAPI, a *account) {
-		a.logging <- struct{}{}
-		for _, status := range []bunq.Status{bunq.StatusBlocked, bunq.StatusObsolete} {
-			api.SetStatus(1, status)
-			s := &scraper{timeout: timeout}
-			runScrapers(t, a, s)
-			s.expectTook(t, 0)
-			s.expect(t, 1, "bunq_device_server_status", "company", "1", string(status))
-			synctest.Wait() // its log blocks; that of the second one gives up
-		}
-		<-a.logging
-		a.logged()
-		scrape(t, timeout, a)
-		expectLines(t, a.logged(), []string{"id=1", "before=BLOCKED", "status=OBSOLETE"})
 	})
 }
 
