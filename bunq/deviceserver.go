@@ -109,12 +109,9 @@ func decodePage(body []byte, older int64) (page Page, next int64, err error) {
 	var list struct {
 		Response []struct {
 			DeviceServer struct {
-				ID          int64  `json:"id"`
-				Created     string `json:"created"`
-				Updated     string `json:"updated"`
-				Description string `json:"description"`
-				IP          string `json:"ip"`
-				Status      string `json:"status"`
+				ID int64
+
+				Created, Updated, Description, IP, Status string
 			}
 		}
 		Pagination struct {
