@@ -46,10 +46,9 @@ func ParsePrivateKey(text string) (*rsa.PrivateKey, error) {
 // verifies nothing or takes long for it, is an error.
 func ParsePublicKey(text string) (*rsa.PublicKey, error) {
 	parsed, _ := x509.ParsePKIXPublicKey(keyBytes(text))
-	if key, ok := parsed.(*rsa.PublicKey); ok && key.N.BitLen() >= KeyBits && key.N.BitLen() <= 4*KeyBits {
-		if errors.Is(rsa.VerifyPKCS1v15(key, 0, nil, nil), rsa.ErrVerification) { // other errors are about the key
-			return key, nil
-		}
+	if key, ok := parsed.(*rsa.PublicKey); ok && key.N.BitLen() >= KeyBits && key.N.BitLen() <= 4*KeyBits &&
+		errors.Is(rsa.VerifyPKCS1v15(key, 0, nil, nil), rsa.ErrVerification) { // other errors are about the key
+		return key, nil
 	}
 	return nil, errors.New("not an RSA public key of 2048 bits in PEM")
 }
