@@ -82,27 +82,27 @@ type deviceServer struct {
 }
 
 func newAccount(from *collector.Account) account {
-	a := account{Account: from, State: from.State()}
-	result, last := a.State.Result, from.LastReads()
-	for _, id := range result.Watched {
+	state, last := from.State(), from.LastReads()
+	watched, unexpected := state.Result.Watched, state.Result.Unexpected
+	return account{from, state, deviceServers(state.Result, last, watched), deviceServers(state.Result, last, unexpected)}
+}
+
+// deviceServers returns those with the given ids as the result shows them, or else as they were last read.
+func deviceServers(r collector.Result, last map[int64]collector.LastRead, ids []int64) (list []deviceServer) {
+	for _, id := range ids {
 		d := deviceServer{LastRead: last[id]}
-		d.ID = id // also of one that was never read
-		if _, read := result.DeviceServers[id]; !read {
-			d.Missing = shorten(result.Missing(id))
+		if now, read := r.DeviceServers[id]; read {
+			d.LastRead = collector.LastRead{DeviceServer: now, Time: r.Start}
+		} else {
+			d.ID, d.Missing = id, shorten(r.Missing(id)) // the id is also of one that was never read
 		}
-		a.Watched = append(a.Watched, d)
+		list = append(list, d)
 	}
-	for _, id := range result.Unexpected {
-		now := collector.LastRead{DeviceServer: result.DeviceServers[id], Time: result.Start}
-		a.Unexpected = append(a.Unexpected, deviceServer{LastRead: now})
-	}
-	for _, list := range [][]deviceServer{a.Watched, a.Unexpected} {
-		slices.SortFunc(list, func(a, b deviceServer) int {
-			rank := severityOf(a.Status).rank - severityOf(b.Status).rank
-			return cmp.Or(rank, cmp.Compare(a.Status, b.Status), cmp.Compare(a.ID, b.ID))
-		})
-	}
-	return a
+	slices.SortFunc(list, func(a, b deviceServer) int {
+		rank := severityOf(a.Status).rank - severityOf(b.Status).rank
+		return cmp.Or(rank, cmp.Compare(a.Status, b.Status), cmp.Compare(a.ID, b.ID))
+	})
+	return list
 }
 
 // severity is how important a status is, 0 for the most, and its alert.
