@@ -24,10 +24,8 @@ const (
 	StatusObsolete          Status = "OBSOLETE"
 )
 
-// Statuses returns the documented statuses.
-func Statuses() []Status {
-	return []Status{StatusActive, StatusBlocked, StatusNeedsConfirmation, StatusObsolete}
-}
+// Statuses are the documented statuses.
+var Statuses = []Status{StatusActive, StatusBlocked, StatusNeedsConfirmation, StatusObsolete}
 
 // DeviceServer is bunq's object of that name. Its texts are bounded and printable.
 type DeviceServer struct {

@@ -33,12 +33,10 @@ const (
 	ReasonRedirect     Reason = "redirect"     // 3xx, never followed: it could carry the token to another host
 )
 
-// Reasons returns every reason.
-func Reasons() []Reason {
-	return []Reason{
-		ReasonTimeout, ReasonNetwork, ReasonRateLimited, ReasonUnauthorized, ReasonCredentials, ReasonNotFound,
-		ReasonMaintenance, ReasonServer, ReasonClient, ReasonSignature, ReasonMalformed, ReasonRedirect,
-	}
+// Reasons are all reasons.
+var Reasons = []Reason{
+	ReasonTimeout, ReasonNetwork, ReasonRateLimited, ReasonUnauthorized, ReasonCredentials, ReasonNotFound,
+	ReasonMaintenance, ReasonServer, ReasonClient, ReasonSignature, ReasonMalformed, ReasonRedirect,
 }
 
 func (r Reason) Error() string { return string(r) }

@@ -49,7 +49,7 @@ func fuzzClient(t *testing.T, status uint16, retryAfter, warning string, body []
 				t.Errorf("the call is %+v", call)
 			}
 			if e != nil && (!isSafe(e.Error(), secrets...) || !isSafe(bunq.Summary(e), secrets...) ||
-				!slices.Contains(bunq.Reasons(), e.Reason) || e.RetryAfter < 0 || e.RetryAfter > 5*time.Minute) {
+				!slices.Contains(bunq.Reasons, e.Reason) || e.RetryAfter < 0 || e.RetryAfter > 5*time.Minute) {
 				t.Errorf("the error is %#v", e)
 			}
 		}

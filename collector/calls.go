@@ -65,7 +65,7 @@ func newCalls(account string) *calls {
 		for _, code := range []string{"200", "429", "none"} {
 			c.requests.WithLabelValues(o.Method, o.Endpoint, code)
 		}
-		for _, reason := range bunq.Reasons() {
+		for _, reason := range bunq.Reasons {
 			c.errors.WithLabelValues(o.Method, o.Endpoint, string(reason))
 		}
 		c.duration.WithLabelValues(o.Method, o.Endpoint)

@@ -107,7 +107,7 @@ func collectResult(ch chan<- prometheus.Metric, account *dto.LabelPair, r Result
 
 func collectCounts(ch chan<- prometheus.Metric, account *dto.LabelPair, devices map[int64]bunq.DeviceServer) {
 	counts := map[bunq.Status]int{}
-	for _, status := range bunq.Statuses() {
+	for _, status := range bunq.Statuses {
 		counts[status] = 0
 	}
 	for _, d := range devices {
@@ -121,10 +121,10 @@ func collectCounts(ch chan<- prometheus.Metric, account *dto.LabelPair, devices 
 func idLabel(id int64) *dto.LabelPair { return label("id", strconv.FormatInt(id, 10)) }
 
 func collectDeviceServer(ch chan<- prometheus.Metric, account, id *dto.LabelPair, d bunq.DeviceServer) {
-	for _, status := range bunq.Statuses() {
+	for _, status := range bunq.Statuses {
 		send(ch, statusDesc, number(d.Status == status), account, id, label("status", string(status)))
 	}
-	if !slices.Contains(bunq.Statuses(), d.Status) {
+	if !slices.Contains(bunq.Statuses, d.Status) {
 		send(ch, statusDesc, 1, account, id, label("status", string(d.Status)))
 	}
 	sendInfo(ch, account, id, d)

@@ -176,7 +176,7 @@ func (w *week) changeStatus(own bool) {
 		}
 	}
 	if d := all[w.random.IntN(len(all))]; d.ID < 1000 || own {
-		w.api.SetStatus(d.ID, bunq.Statuses()[w.random.IntN(4)])
+		w.api.SetStatus(d.ID, bunq.Statuses[w.random.IntN(4)])
 	}
 }
 

@@ -236,7 +236,7 @@ func TestDashboardTimelines(t *testing.T) {
 			t.Errorf("mappings of what the query does not return: %v", shown)
 		}
 	})
-	want := setOf(bunq.Statuses()...)
+	want := setOf(bunq.Statuses...)
 	maps.Copy(want, loginStates())
 	delete(numbered, "") // not read, and statuses that are not documented
 	if diff := cmp.Diff(want, numbered); diff != "" {
@@ -299,7 +299,7 @@ func TestDashboardOverrides(t *testing.T) {
 			fields = append(fields, q.LegendFormat)
 			switch q.LegendFormat {
 			case "{{reason}}":
-				fields = append(fields, slices.Sorted(maps.Keys(setOf(bunq.Reasons()...)))...)
+				fields = append(fields, slices.Sorted(maps.Keys(setOf(bunq.Reasons...)))...)
 			case "{{code}}":
 				fields = append(fields, "200", "404", "503", "none")
 			}

@@ -43,7 +43,7 @@ func TestDocumentsAreComplete(t *testing.T) {
 	}{
 		{"metrics", names(start(t, "--demo").scrape(), regexp.MustCompile(`(?m)^# TYPE (bunq_\S+)`)),
 			names(readFile(t, "../docs/metrics.md"), row)},
-		{"reasons", setOf(bunq.Reasons()...), names(section(t, "troubleshooting.md", "## Reasons"), row)},
+		{"reasons", setOf(bunq.Reasons...), names(section(t, "troubleshooting.md", "## Reasons"), row)},
 		{"login states", loginStates(),
 			names(section(t, "troubleshooting.md", "## Login states"), regexp.MustCompile(`(?m)^### (\w+)`))},
 		// A test of the package config holds the example against the code.

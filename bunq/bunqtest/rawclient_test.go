@@ -50,7 +50,7 @@ func addDevices(api *bunqtest.Server, n int) {
 	for id := 1; id <= n; id++ {
 		api.AddDeviceServer(userID, bunq.DeviceServer{
 			ID: int64(id), Created: created, Updated: created.Add(time.Duration(id) * time.Microsecond),
-			Description: "a server", IP: "192.0.2.7", Status: bunq.Statuses()[id%4],
+			Description: "a server", IP: "192.0.2.7", Status: bunq.Statuses[id%4],
 		})
 	}
 }

@@ -97,7 +97,7 @@ func (d *demo) scrape(ctx context.Context, accounts *accounts) {
 			<-scrape.Done()                                             // at the end of the interval, or of ctx
 			cancel()
 		}
-		d.SetStatus(changingID, bunq.Statuses()[minutes%4])
+		d.SetStatus(changingID, bunq.Statuses[minutes%4])
 	}
 }
 
