@@ -57,23 +57,16 @@ func (h *Handler) page(name, title string) http.HandlerFunc {
 
 // functions are those that the pages call.
 var functions = template.FuncMap{
-	"account": newAccount,
-	"age":     formatAge,
-	"alert":   func(s bunq.Status) string { return severityOf(s).alert },
-	"anchor":  strings.ToLower, // of the runbook for an alert
-	"old":     func(t time.Time) bool { return time.Since(t) > maxAge },
-	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
+	"age":           formatAge,
+	"alert":         func(s bunq.Status) string { return severityOf(s).alert },
+	"anchor":        strings.ToLower, // of the runbook for an alert
+	"deviceServers": deviceServers,
+	"old":           func(t time.Time) bool { return time.Since(t) > maxAge },
+	"time":          func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
 }
 
 // maxAge is the age from which a result is marked as old. Scrape intervals are shorter.
 const maxAge = 15 * time.Minute
-
-// account is what the page shows of an account.
-type account struct {
-	*collector.Account
-	State               collector.State
-	Watched, Unexpected []deviceServer // the most important ones first
-}
 
 // deviceServer is a device server as it was last read.
 type deviceServer struct {
@@ -81,14 +74,10 @@ type deviceServer struct {
 	Missing string // why it was not read this time; "" if it was
 }
 
-func newAccount(from *collector.Account) account {
-	state, last := from.State(), from.LastReads()
-	watched, unexpected := state.Result.Watched, state.Result.Unexpected
-	return account{from, state, deviceServers(state.Result, last, watched), deviceServers(state.Result, last, unexpected)}
-}
-
-// deviceServers returns those with the given ids as the result shows them, or else as they were last read.
-func deviceServers(r collector.Result, last map[int64]collector.LastRead, ids []int64) (list []deviceServer) {
+// deviceServers returns those with the given ids, the most important ones first, as the result shows them or else as
+// they were last read.
+func deviceServers(a *collector.Account, r collector.Result, ids []int64) (list []deviceServer) {
+	last := a.LastReads()
 	for _, id := range ids {
 		d := deviceServer{LastRead: last[id]}
 		if now, read := r.DeviceServers[id]; read {
