@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -43,7 +42,7 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 // file and one of another environment are errors that say what to do.
 func Load(path string, environment bunq.Environment) (*Context, error) {
 	text, err := ReadFile(path, maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) {
 		return &Context{Environment: environment}, nil
 	}
 	if err != nil {
@@ -74,7 +73,7 @@ func (c *Context) Save(path string) error {
 	if there.Installation.Token != "" && there.Installation.Token != c.Installation.Token {
 		return fmt.Errorf("saving API context: %s: %w", path, ErrReplaced)
 	}
-	if err = replaceFile(resolve(path), c.encode()); err == nil {
+	if err = replaceFile(Resolve(path), c.encode()); err == nil {
 		return nil
 	}
 	cause := cmp.Or(errors.Unwrap(err), err) // without the name of the temporary file, which differs from try to try
@@ -107,8 +106,8 @@ func replaceFile(path string, text []byte) error {
 	return nil
 }
 
-// resolve follows symbolic links, so that a replaced file does not replace a link to it.
-func resolve(path string) string {
+// Resolve follows symbolic links: a link stays, and the file that it refers to is replaced.
+func Resolve(path string) string {
 	resolved, _ := filepath.EvalSymlinks(path)
 	return cmp.Or(resolved, path)
 }
@@ -120,7 +119,7 @@ var ErrLocked = errors.New("in use by another login")
 // It does not wait. The SDKs do not know this lock. Without a lock, unlock does nothing.
 func Lock(path string) (unlock func(), err error) {
 	flags := flock.SetFlag(os.O_CREATE | os.O_RDWR | syscall.O_NONBLOCK)
-	lock := flock.New(resolve(path)+".lock", flags, flock.SetPermissions(0o600))
+	lock := flock.New(Resolve(path)+".lock", flags, flock.SetPermissions(0o600))
 	locked, err := lock.TryLock()
 	if !locked {
 		err = fmt.Errorf("locking API context: %s: %w", lock.Path(), cmp.Or(errors.Unwrap(err), err, ErrLocked))

@@ -2,7 +2,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -139,8 +138,7 @@ func (a Account) checkContextFile() error {
 	if _, err := apicontext.Load(a.ContextFile, a.Environment); err != nil {
 		return err
 	}
-	target, _ := filepath.EvalSymlinks(a.ContextFile) // a link stays, and its target is replaced
-	folder := filepath.Dir(cmp.Or(target, a.ContextFile))
+	folder := filepath.Dir(apicontext.Resolve(a.ContextFile))
 	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("folder %s of context_file: %w: create it, and let the exporter write to it", folder, err)
 	}
