@@ -26,11 +26,11 @@ type read struct {
 func (a *Account) scrape(ctx context.Context) Result {
 	deadline, _ := ctx.Deadline()
 	for {
-		r, joined := a.join(ctx, deadline)
+		r := a.join(ctx, deadline)
 		select {
 		case <-r.done:
 			// A read with less time than this scrape may have failed for that alone.
-			if result := r.published.Load(); result.Err == nil || !joined || deadline.Sub(r.deadline) < time.Second {
+			if result := r.published.Load(); result.Err == nil || deadline.Sub(r.deadline) < time.Second {
 				return *result
 			}
 		case <-ctx.Done():
@@ -50,17 +50,17 @@ func (a *Account) scrape(ctx context.Context) Result {
 }
 
 // join returns the read in flight, or starts one.
-func (a *Account) join(ctx context.Context, deadline time.Time) (r *read, joined bool) {
+func (a *Account) join(ctx context.Context, deadline time.Time) *read {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.inFlight != nil {
-		return a.inFlight, true
+		return a.inFlight
 	}
 	watched := a.selection.IDs
 	if a.selection.All {
 		watched = slices.Sorted(maps.Keys(a.lastReads))
 	}
-	r = &read{selection: a.selection, deadline: deadline, done: make(chan struct{})}
+	r := &read{selection: a.selection, deadline: deadline, done: make(chan struct{})}
 	r.result = Result{
 		Start: time.Now(), Watched: watched, failed: map[int64]error{},
 		DeviceServers: make(map[int64]bunq.DeviceServer, len(watched)),
@@ -68,7 +68,7 @@ func (a *Account) join(ctx context.Context, deadline time.Time) (r *read, joined
 	r.publish()
 	a.inFlight = r
 	go func() { a.finish(r, a.read(ctx, r)) }()
-	return r, false
+	return r
 }
 
 // publish makes what was read visible to all scrapes that share the read.
