@@ -112,7 +112,7 @@ func (a *Account) remember(result Result) {
 func (a *Account) read(ctx context.Context, r *read) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), r.deadline)
 	defer cancel()
-	credentials, err := a.session.Credentials(ctx)
+	credentials, err := a.session.Credentials(ctx, "")
 	if own := a.session.State().DeviceServerID; own != 0 && !slices.Contains(r.result.Watched, own) {
 		r.result.Watched = append(slices.Clone(r.result.Watched), own)
 	}
@@ -125,7 +125,7 @@ func (a *Account) read(ctx context.Context, r *read) error {
 			return err
 		}
 		var none error
-		if credentials, none = a.session.Rejected(ctx, credentials); none != nil {
+		if credentials, none = a.session.Credentials(ctx, credentials.Token); none != nil {
 			return err
 		}
 	}

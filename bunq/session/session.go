@@ -66,18 +66,12 @@ func (s *Session) notify(rejected string) {
 	}
 }
 
-// Credentials returns what to read with: the session, or the installation if no session can be opened. It waits for
-// the first login until ctx ends.
-func (s *Session) Credentials(ctx context.Context) (bunq.Credentials, error) { return s.await(ctx, "") }
-
-// Rejected reports that bunq rejected credentials in a read, and returns others. It waits for them until ctx ends.
-func (s *Session) Rejected(ctx context.Context, credentials bunq.Credentials) (bunq.Credentials, error) {
-	s.notify(credentials.Token)
-	return s.await(ctx, credentials.Token)
-}
-
-// await returns the best credentials of the first state that has others than the rejected token.
-func (s *Session) await(ctx context.Context, rejected string) (none bunq.Credentials, err error) {
+// Credentials returns what to read with: the session, or the installation if no session can be opened. Where bunq
+// rejected a token in a read, it returns others; else rejected is "". It waits for credentials until ctx ends.
+func (s *Session) Credentials(ctx context.Context, rejected string) (none bunq.Credentials, err error) {
+	if rejected != "" {
+		s.notify(rejected)
+	}
 	for {
 		state := s.state.Load()
 		for _, credentials := range state.credentials {

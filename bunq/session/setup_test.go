@@ -191,7 +191,7 @@ func (p *program) read(t *testing.T) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	credentials, err := p.Credentials(ctx)
+	credentials, err := p.Credentials(ctx, "")
 	for err == nil {
 		var failed error
 		for _, err := range p.client.DeviceServers(ctx, credentials) {
@@ -200,7 +200,7 @@ func (p *program) read(t *testing.T) error {
 		if !bunq.Rejected(failed) {
 			return failed
 		}
-		if credentials, err = p.Rejected(ctx, credentials); err != nil {
+		if credentials, err = p.Credentials(ctx, credentials.Token); err != nil {
 			return failed
 		}
 	}
