@@ -14,7 +14,6 @@ import (
 	"syscall"
 
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
@@ -58,10 +57,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if o.configCheck {
 		return check(o, stdout, stderr)
 	}
-	dropped := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "bunq_exporter_log_lines_dropped_total", Help: "Number of log lines dropped because the log blocked.",
-	})
-	writer, flush := newLogWriter(stderr, dropped)
+	writer, dropped, flush := newLogWriter(stderr)
 	defer flush()
 	logger, toolkitLogger := newLoggers(o, writer)
 	if err := toolkit.Validate(*o.web.WebConfigFile); err != nil { // before anything is registered

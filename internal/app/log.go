@@ -30,9 +30,12 @@ const logQueue, logPoll = 1000, 50 * time.Millisecond
 
 // newLogWriter returns a writer that never blocks: a log that does must not delay anything else. Flush waits until the
 // lines are written, but not for a log that blocks.
-func newLogWriter(w io.Writer, dropped prometheus.Counter) (writer io.Writer, flush func()) {
+func newLogWriter(w io.Writer) (writer io.Writer, dropped prometheus.Counter, flush func()) {
+	dropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "bunq_exporter_log_lines_dropped_total", Help: "Number of log lines dropped because the log blocked.",
+	})
 	queue := diode.NewWriter(struct{ io.Writer }{w}, logQueue, logPoll, func(lines int) { dropped.Add(float64(lines)) })
-	return queue, func() {
+	return queue, dropped, func() {
 		written := make(chan struct{})
 		go func() {
 			_ = queue.Close()

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 type writerFunc func([]byte)
@@ -19,8 +17,7 @@ func (f writerFunc) Write(p []byte) (int, error) {
 func TestLogLineNotDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		written := make(chan bool, 1)
-		writer, flush := newLogWriter(
-			writerFunc(func([]byte) { written <- true }), prometheus.NewCounter(prometheus.CounterOpts{}))
+		writer, _, flush := newLogWriter(writerFunc(func([]byte) { written <- true }))
 		defer flush()
 		for i := range 100_000 {
 			_, _ = writer.Write([]byte("line\n"))
