@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rsa"
 	"flag"
 	"math"
 	"net/http"
@@ -101,7 +100,7 @@ func idleAccountWithKey(
 		APIKey:      func() (string, error) { return key, nil },
 		ContextFile: filepath.Join(a.folder, "bunq.conf"),
 		Description: "bunq_exporter",
-		NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
+		Key:         bunqtest.ClientKey(0),
 	}, log.NewLogfmtLogger(a))
 	return a
 }

@@ -2,7 +2,6 @@ package test
 
 import (
 	"cmp"
-	"crypto/rsa"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -83,7 +82,7 @@ func (r *row) newExporter(t *testing.T) *exporter {
 		session.Config{
 			Environment: login.Environment, APIKey: login.APIKey, ContextFile: login.ContextFile,
 			Description: login.Description,
-			NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
+			Key:         bunqtest.ClientKey(0),
 		}, logger)
 	e.pages, err = web.New(web.Options{
 		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{e.account}} },

@@ -3,6 +3,8 @@ package session
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"time"
@@ -54,9 +56,9 @@ func (r *runner) install(ctx context.Context) error {
 	if r.context.Installation.Token != "" {
 		return nil
 	}
-	key, err := r.config.NewKey()
-	if err != nil {
-		return fmt.Errorf("generating a key pair: %w", err)
+	key := r.config.Key
+	if key == nil {
+		key, _ = rsa.GenerateKey(rand.Reader, bunq.KeyBits) // it fails for other sizes alone
 	}
 	if err := r.save(func(c *apicontext.Context) { c.APIKey = r.apiKey }); err != nil {
 		return err

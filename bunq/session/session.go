@@ -8,7 +8,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -26,11 +25,11 @@ var ErrNoCredentials = errors.New("no credentials to read with")
 // Config configures a [Session].
 type Config struct {
 	Environment  bunq.Environment
-	APIKey       func() (string, error)          // called for each login; "": the key of the context file is used
-	ContextFile  string                          // made if it does not exist
-	Description  string                          // of the device server to register if there is no context yet
-	PermittedIPs []string                        // of that device server; none: the caller's address
-	NewKey       func() (*rsa.PrivateKey, error) // for a new installation; nil: a random one
+	APIKey       func() (string, error) // called for each login; "": the key of the context file is used
+	ContextFile  string                 // made if it does not exist
+	Description  string                 // of the device server to register if there is no context yet
+	PermittedIPs []string               // of that device server; none: the caller's address
+	Key          *rsa.PrivateKey        // of a new installation; nil: a random one
 }
 
 // Session keeps one account logged in. It is safe for concurrent use.
@@ -45,9 +44,6 @@ type Session struct {
 
 // New returns a session that does nothing until [Session.Run].
 func New(config Config, client *bunq.Client, logger log.Logger) *Session {
-	if config.NewKey == nil {
-		config.NewKey = func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bunq.KeyBits) }
-	}
 	s := &Session{config: config, client: client, logger: logger, wake: make(chan string, 1)}
 	s.state.Store(&State{Login: Unknown, replaced: make(chan struct{})})
 	return s

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"crypto/rsa"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -146,7 +145,7 @@ func setup(t *testing.T, api http.Handler) *program {
 		APIKey:      func() (string, error) { return apiKey, nil },
 		ContextFile: filepath.Join(t.TempDir(), "bunq.conf"),
 		Description: "bunq_exporter",
-		NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
+		Key:         bunqtest.ClientKey(0),
 	}, limiter: bunq.NewLimiter(bunq.MaxReads)}).next(t, api)
 }
 

@@ -1,7 +1,6 @@
 package web_test
 
 import (
-	"crypto/rsa"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -49,7 +48,7 @@ func newAccount(t testing.TB, name string) (*collector.Account, *fakeAPI) {
 		BaseURL: bunq.Sandbox.BaseURL(), UserAgent: "bunq_exporter/test", Transport: bunqtest.Transport(api),
 	}, session.Config{
 		Environment: bunq.Sandbox, APIKey: func() (string, error) { return "sandbox_key", nil },
-		NewKey:      func() (*rsa.PrivateKey, error) { return bunqtest.ClientKey(0), nil },
+		Key:         bunqtest.ClientKey(0),
 		ContextFile: filepath.Join(t.TempDir(), "bunq.conf"), Description: "bunq_exporter",
 	}, log.NewNopLogger())
 	return account, api
