@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,22 +113,22 @@ func (a *Account) remember(result Result) {
 func (a *Account) read(ctx context.Context, r *read) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), r.deadline)
 	defer cancel()
-	credentials, err := a.session.Credentials(ctx, "")
-	if own := a.session.State().DeviceServerID; own != 0 && !slices.Contains(r.result.Watched, own) {
-		r.result.Watched = append(slices.Clone(r.result.Watched), own)
-	}
-	r.publish()
-	if err != nil {
-		return err
-	}
-	for range 3 { // the session, the installation, the next session
+	var err error
+	var rejected string // the token that bunq rejected last
+	for range 3 {       // the session, the installation, the next session
+		credentials, none := a.session.Credentials(ctx, rejected)
+		if own := a.session.State().DeviceServerID; own != 0 && !slices.Contains(r.result.Watched, own) {
+			r.result.Watched = append(slices.Clone(r.result.Watched), own)
+		}
+		r.publish()
+		if none != nil {
+			return cmp.Or(err, none)
+		}
 		if err = a.readAll(ctx, r, credentials); !bunq.Rejected(err) {
 			return err
 		}
-		var none error
-		if credentials, none = a.session.Credentials(ctx, credentials.Token); none != nil {
-			return err
-		}
+		rejected = credentials.Token
+		a.session.Reject(rejected)
 	}
 	return err
 }

@@ -53,21 +53,19 @@ func New(config Config, client *bunq.Client, logger log.Logger) *Session {
 func (s *Session) State() State { return *s.state.Load() }
 
 // Retry ends the wait for the next login, as after a reload of the configuration.
-func (s *Session) Retry() { s.notify("") }
+func (s *Session) Retry() { s.Reject("") }
 
-func (s *Session) notify(rejected string) {
+// Reject reports that bunq rejected a token in a read.
+func (s *Session) Reject(token string) {
 	select {
-	case s.wake <- rejected:
+	case s.wake <- token:
 	default: // another one is being handled
 	}
 }
 
-// Credentials returns what to read with: the session, or the installation if no session can be opened. Where bunq
-// rejected a token in a read, it returns others; else rejected is "". It waits for credentials until ctx ends.
+// Credentials returns what to read with: the session, or the installation if no session can be opened, but not those
+// with a rejected token, if that is not "". It waits for credentials until ctx ends.
 func (s *Session) Credentials(ctx context.Context, rejected string) (none bunq.Credentials, err error) {
-	if rejected != "" {
-		s.notify(rejected)
-	}
 	for {
 		state := s.state.Load()
 		for _, credentials := range state.credentials {

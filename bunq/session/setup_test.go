@@ -199,6 +199,7 @@ func (p *program) read(t *testing.T) error {
 		if !bunq.Rejected(failed) {
 			return failed
 		}
+		p.Reject(credentials.Token)
 		if credentials, err = p.Credentials(ctx, credentials.Token); err != nil {
 			return failed
 		}
