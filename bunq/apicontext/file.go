@@ -7,10 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 
 	"bunq_exporter/bunq"
 )
@@ -81,18 +81,19 @@ func (c *Context) Save(path string) error {
 		"not be a mount of its own", path, cause)
 }
 
-// replaceFile is not renameio.WriteFile, which would keep the mode of the earlier file.
+// replaceFile writes a temporary file beside the old one and renames it.
 func replaceFile(path string, text []byte) error {
 	folder := filepath.Dir(path)
-	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(folder), renameio.WithStaticPermissions(0o600))
+	file, err := os.CreateTemp(folder, "."+filepath.Base(path)+"*") // with mode 0600
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Cleanup() }()
-	if _, err := file.Write(text); err != nil {
+	defer func() { _ = os.Remove(file.Name()) }() // does nothing once it is renamed
+	_, err = file.Write(text)
+	if err := cmp.Or(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := file.CloseAtomicallyReplace(); err != nil {
+	if err := os.Rename(file.Name(), path); err != nil || runtime.GOOS == "windows" { // where folders cannot be synced
 		return err
 	}
 	parent, err := os.Open(folder)

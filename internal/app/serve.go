@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +41,7 @@ func serve(ctx context.Context, o options, handler *web.Handler, accounts *accou
 	server.ErrorLog = slog.NewLogLogger(toolkitLogger.Handler(), slog.LevelWarn)
 	server.BaseContext = func(l net.Listener) context.Context {
 		announce(l.Addr())
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // does nothing unless systemd waits for it
 		return scrapes
 	}
 	_ = level.Info(logger).Log(

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/apicontext"
@@ -86,7 +85,8 @@ func (c *Config) CheckFiles() error {
 	return found.in(c.file)
 }
 
-// Warnings returns a sentence for each file with secrets that other users can access. It opens no file.
+// Warnings returns a sentence for each file with secrets that other users can access. It opens no file. On Windows,
+// which has no file modes, it returns nothing.
 func (c *Config) Warnings() (warnings []string) {
 	var paths []string
 	for _, a := range c.Accounts {
@@ -98,7 +98,7 @@ func (c *Config) Warnings() (warnings []string) {
 	slices.Sort(paths)
 	for _, path := range slices.Compact(paths) {
 		info, err := os.Stat(path)
-		if err == nil && info.Mode()&0o077 != 0 {
+		if err == nil && info.Mode()&0o077 != 0 && runtime.GOOS != "windows" {
 			warnings = append(warnings, fmt.Sprintf("other users can access secrets in %s: run chmod 600 %[1]s", path))
 		}
 	}
@@ -139,7 +139,7 @@ func (a Account) checkContextFile() error {
 		return err
 	}
 	folder := filepath.Dir(apicontext.Resolve(a.ContextFile))
-	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
+	if err := writable(folder); err != nil {
 		return fmt.Errorf("folder %s of context_file: %w: create it, and let the exporter write to it", folder, err)
 	}
 	return nil
