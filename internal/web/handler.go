@@ -128,6 +128,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) {
 	var groups []map[string]any
 	add := func(instance string, labels map[string]string) {
 		labels["__scheme__"], labels["instance"] = scheme, instance
+		labels["__always_scrape_classic_histograms__"] = "true" // for the alerts; known to Prometheus 3.13 and later
 		groups = append(groups, map[string]any{"targets": []string{r.Host}, "labels": labels})
 	}
 	add(r.Host, map[string]string{"__metrics_path__": exporterMetricsPath})

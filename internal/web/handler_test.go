@@ -15,9 +15,10 @@ import (
 func TestServiceDiscovery(t *testing.T) {
 	account, _ := newAccount(t, "company")
 	w := request(newHandler(t, newOptions(account)), "GET", "https://exporter.example:10059/sd")
-	want := `[{"labels":{"__metrics_path__":"/metrics/exporter","__scheme__":"https",` +
+	want := `[{"labels":{"__always_scrape_classic_histograms__":"true",` +
+		`"__metrics_path__":"/metrics/exporter","__scheme__":"https",` +
 		`"instance":"exporter.example:10059"},"targets":["exporter.example:10059"]},` +
-		`{"labels":{"__metrics_path__":"/probe","__param_account":"company","__scheme__":"https",` +
+		`{"labels":{"__always_scrape_classic_histograms__":"true","__metrics_path__":"/probe","__param_account":"company","__scheme__":"https",` +
 		`"instance":"exporter.example:10059/company"},"targets":["exporter.example:10059"]}]` + "\n"
 	// Prometheus accepts no other Content-Type.
 	if got := w.Body.String(); got != want || w.Header().Get("Content-Type") != "application/json" {
