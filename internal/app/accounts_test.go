@@ -2,8 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -11,6 +16,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
@@ -88,6 +95,96 @@ func TestReloadEndsPause(t *testing.T) {
 		}
 		if reload(); !answered() {
 			t.Error("the reload did not end the pause")
+		}
+	})
+}
+
+// The account that stays keeps its session and counters while another one comes and goes. A configuration that is
+// invalid changes nothing.
+func TestThousandReloads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		api := newDemo()
+		a := newTestAccounts(t, api, demoKey)
+		loaded, _ := a.load()
+		account := func(name string, id int64) config.Account {
+			c := loaded.Accounts[0]
+			c.Name, c.ContextFile, c.DeviceServers = name, c.ContextFile+name, config.DeviceServers{IDs: []int64{id}}
+			return c
+		}
+		reload := func(err error, accounts ...config.Account) {
+			t.Helper()
+			a.load = func() (*config.Config, error) { return &config.Config{Accounts: accounts}, err }
+			if got := a.reload(ctx); !errors.Is(got, err) {
+				t.Errorf("reload: %v, want %v", got, err)
+			}
+		}
+		scrape := func(timeout time.Duration) string {
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			text, err := testutil.CollectAndFormat(collector.Scrape(ctx, a.configuration().Accounts), expfmt.TypeTextPlain,
+				"bunq_up", "bunq_device_server_up", "bunq_api_requests_total")
+			if err != nil {
+				t.Error(err)
+			}
+			return string(text)
+		}
+		posts := func() int {
+			return api.Requests(bunq.CreateInstallation) + api.Requests(bunq.CreateDeviceServer) +
+				api.Requests(bunq.CreateSessionServer)
+		}
+		reload(nil, account("stays", 4711), account("comes", 4713))
+		time.Sleep(5 * time.Minute) // for both logins
+		reload(nil, account("stays", 4712))
+		var scrapes sync.WaitGroup
+		defer func() {
+			cancel()
+			scrapes.Wait()
+			time.Sleep(10 * time.Second) // for reads in flight
+		}()
+		for range 2 {
+			scrapes.Go(func() {
+				for ctx.Err() == nil {
+					scrape(10 * time.Second)
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		logins, goroutines, reads := posts(), runtime.NumGoroutine(), 0
+		comes := false
+		for i := range 1000 {
+			switch {
+			case i%3 == 0:
+				reload(errors.New("invalid"))
+			case comes:
+				reload(nil, account("stays", 4712))
+				comes = false
+			default:
+				reload(nil, account("stays", 4711), account("comes", 4713))
+				comes = true
+			}
+			time.Sleep(500 * time.Millisecond)
+			text := scrape(time.Second)
+			for part, want := range map[string]bool{
+				`bunq_device_server_up{account="stays",id="4711"}`: comes,
+				`bunq_device_server_up{account="stays",id="4712"}`: !comes,
+				`account="comes"`: comes,
+			} {
+				if strings.Contains(text, part) != want {
+					t.Fatalf("reload %d: %s is shown: %t", i, part, !want)
+				}
+			}
+			_, after, _ := strings.Cut(text, `{account="stays",code="200",endpoint="device-server",method="GET"} `)
+			before := reads
+			if _, err := fmt.Sscan(after, &reads); err != nil || reads < before {
+				t.Fatalf("reload %d: %d reads after %d, %v", i, reads, before, err)
+			}
+		}
+		reload(nil, account("stays", 4712))
+		time.Sleep(time.Minute)
+		if n := runtime.NumGoroutine(); n > goroutines || posts() != logins || reads < 300 {
+			t.Errorf("%d goroutines after %d, %d logins after %d, %d reads", n, goroutines, posts(), logins, reads)
 		}
 	})
 }
