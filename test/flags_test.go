@@ -1,6 +1,7 @@
 package test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -108,17 +109,38 @@ func TestVersionOfPlainBuild(t *testing.T) {
 
 func TestWebConfigProtectsAllPaths(t *testing.T) {
 	t.Parallel()
-	// The password is "open sesame".
-	const users = "basic_auth_users:\n  prometheus: $2a$04$kLsfllgp8YCDGMHaAoKD3eqUqwwB2PN5cwePdmOctOIqiQLwMkev6\n"
-	e := start(t, "--demo", "--web.config.file="+writeFile(t, t.TempDir(), "web.yml", users))
-	for _, path := range []string{"/", "/metrics", "/metrics/exporter", "/status", "/probe", "/sd", "/-/ready"} {
-		status, _, err := call(t.Context(), http.MethodGet, e.url+path)
-		if status != http.StatusUnauthorized {
-			t.Errorf("%s: status %d, %v, want 401", path, status, err)
+	folder, certificate := t.TempDir(), readFile(t, "testdata/tls/certificate.pem")
+	for name, text := range map[string]string{
+		"web-config.yml": readFile(t, "../deploy/web-config.yml"), "client_ca.crt": certificate,
+		"server.crt": certificate, "server.key": readFile(t, "testdata/tls/key.pem"),
+	} {
+		writeFile(t, folder, name, text)
+	}
+	e := start(t, "--demo", "--web.config.file="+filepath.Join(folder, "web-config.yml"))
+	pair, err := tls.LoadX509KeyPair("testdata/tls/certificate.pem", "testdata/tls/key.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(path, user string, certificates ...tls.Certificate) int {
+		server := &tls.Config{Certificates: certificates, InsecureSkipVerify: true} //nolint:gosec // is not what is tested
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: server, DisableKeepAlives: true}}
+		response, err := client.Get("https://" + user + e.address() + path)
+		if err != nil {
+			return 0
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	for _, path := range []string{"/", "/metrics", "/metrics/exporter", "/status", "/probe?account=demo", "/sd", "/-/ready"} {
+		for _, got := range [][2]int{
+			{status(path, "prometheus:open%20sesame@"), 0}, {status(path, "", pair), 401},
+			{status(path, "prometheus:open@", pair), 401}, {status(path, "prometheus:open%20sesame@", pair), 200},
+		} {
+			if got[0] != got[1] {
+				t.Errorf("%s: status %d, want %d", path, got[0], got[1])
+			}
 		}
 	}
-	e.url = strings.Replace(e.url, "http://", "http://prometheus:open%20sesame@", 1)
-	expectLines(t, e.scrape(), `bunq_up{account="demo"} 1`)
 }
 
 // Each line has each key once. The address in a message of net/http must not become the caller.
