@@ -38,7 +38,7 @@ weeks:
 
 # The measurements of docs/performance.md. BENCHTIME=1x and a part of the limits only check that they run.
 BENCHTIME ?= 2s
-LIMITS ?= Limits
+LIMITS ?= Limits|OtherAccounts
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./bunq ./collector
 	$(GO) test -run '^$$' -bench Scrape -benchtime $(BENCHTIME) ./test

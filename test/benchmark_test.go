@@ -162,3 +162,44 @@ func benchmarkLimits(b *testing.B, n int64, latency time.Duration) {
 		b.ReportMetric(float64(a.count(http.MethodGet)-before), "requests")
 	}
 }
+
+// BenchmarkOtherAccounts measures scrapes of an account while bunq does not answer for a second one and takes three
+// seconds for a third, and scrapes of it alone, in turn.
+func BenchmarkOtherAccounts(b *testing.B) {
+	a := newAPI(b)
+	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		name, path, _ := strings.Cut(r.URL.Path[1:], "/")
+		if r.URL.Path = "/" + path; r.Method == http.MethodGet && name == "dead" {
+			<-r.Context().Done()
+		} else if r.Method == http.MethodGet && name == "slow" {
+			time.Sleep(3 * time.Second)
+		}
+		return false
+	})
+	folder := b.TempDir()
+	_, account, _ := strings.Cut(readFile(b, writeConfig(b, folder, a.url, 4711)), "\n")
+	text := "accounts:\n"
+	for _, name := range []string{"good", "slow", "dead"} {
+		text += strings.NewReplacer("company", name, "/v1", "/"+name+"/v1").Replace(account)
+	}
+	e := start(b, "--config.file="+writeFile(b, folder, "config.yml", text))
+	e.awaitUp("good")
+	scrape := func(name string) string { return get(b, e.url+"/probe?account="+name, timeoutHeader, "4") }
+	var alone, beside time.Duration
+	for b.Loop() {
+		for _, took := range []*time.Duration{&alone, &beside} {
+			time.Sleep(3 * time.Second) // earlier reads do not count any more
+			var others sync.WaitGroup
+			if took == &beside {
+				others.Go(func() { expectLines(b, scrape("slow"), `bunq_up{account="slow"} 1`) })
+				others.Go(func() { expectLines(b, scrape("dead"), `bunq_up{account="dead"} 0`) })
+				time.Sleep(100 * time.Millisecond) // so that their requests are sent
+			}
+			start := time.Now()
+			expectLines(b, scrape("good"), `bunq_up{account="good"} 1`)
+			*took += time.Since(start)
+			others.Wait()
+		}
+	}
+	b.ReportMetric(float64(beside)/float64(alone), "beside/alone")
+}
