@@ -7,8 +7,10 @@ COPY . .
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=""
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
-    -ldflags "-s -w -X github.com/prometheus/common/version.Version=$VERSION" -o /bunq_exporter .
+ARG REVISION=""
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
+    -ldflags "-s -w -X github.com/prometheus/common/version.Version=$VERSION \
+    -X github.com/prometheus/common/version.Revision=$REVISION" -o /bunq_exporter .
 # A new volume starts as a copy of this folder, which only the user of the exporter can read and write.
 RUN install -d -m 0700 /data
 

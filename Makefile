@@ -1,7 +1,7 @@
 GO ?= go
 PACKAGES = ./...
 
-.PHONY: test race lint cover fuzz weeks survival bench soak latency screenshots image
+.PHONY: test race lint cover fuzz weeks survival bench soak latency screenshots image release
 
 test: ## all tests; a test that needs a missing tool says how to install it
 	$(GO) test $(PACKAGES)
@@ -61,3 +61,7 @@ screenshots:
 
 image:
 	buildah build --tag bunq_exporter .
+
+# Everything that is released, in dist/.
+release:
+	goreleaser release --snapshot --clean

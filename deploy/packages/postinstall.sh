@@ -1,0 +1,7 @@
+#!/bin/sh
+set -e
+systemd-sysusers bunq_exporter.conf
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+  systemctl try-restart bunq_exporter.service # after an upgrade, if it runs
+fi
