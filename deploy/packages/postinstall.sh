@@ -3,5 +3,5 @@ set -e
 systemd-sysusers bunq_exporter.conf
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  systemctl try-restart bunq_exporter.service # after an upgrade, if it runs
+  systemctl try-restart bunq_exporter.service || true # if it runs; the log says why it does not start
 fi
