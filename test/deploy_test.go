@@ -1,13 +1,20 @@
 package test
 
 import (
+	"io/fs"
+	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"bunq_exporter/internal/config"
 )
 
 const composeFolder = "../deploy/compose"
@@ -17,13 +24,20 @@ type composeService struct {
 	Command, Ports, Volumes []string
 }
 
+// readCompose returns the services of both files.
 func readCompose(t *testing.T) map[string]composeService {
 	t.Helper()
-	var file struct{ Services map[string]composeService }
-	if err := yaml.Unmarshal([]byte(readFile(t, composeFolder+"/compose.yaml")), &file); err != nil {
-		t.Fatal(err)
+	all := map[string]composeService{}
+	for _, name := range []string{"compose.yaml", "accounts.yaml"} {
+		var file struct{ Services map[string]composeService }
+		if err := yaml.Unmarshal([]byte(readFile(t, filepath.Join(composeFolder, name))), &file); err != nil {
+			t.Fatal(err)
+		}
+		for service, content := range file.Services {
+			all[name+": "+service] = content
+		}
 	}
-	return file.Services
+	return all
 }
 
 var pinned = regexp.MustCompile(`^docker\.io/[a-z]+/[a-z]+:v?\d+\.\d+\.\d+$`)
@@ -31,11 +45,14 @@ var pinned = regexp.MustCompile(`^docker\.io/[a-z]+/[a-z]+:v?\d+\.\d+\.\d+$`)
 func TestComposeServices(t *testing.T) {
 	t.Parallel()
 	for name, service := range readCompose(t) {
-		if (service.Build == "") != pinned.MatchString(service.Image) {
+		if (service.Build == "") != pinned.MatchString(service.Image) && name != "accounts.yaml: exporter" {
 			t.Errorf("%s: built from %q, image %q, want a folder or a version", name, service.Build, service.Image)
 		}
 		for _, volume := range service.Volumes {
 			from, _, _ := strings.Cut(volume, ":")
+			if from == "./config" || from == "contexts" { // made by whoever runs it
+				continue
+			}
 			if _, err := os.Stat(filepath.Join(composeFolder, from)); err != nil || !strings.HasSuffix(volume, ":ro") {
 				t.Errorf("%s: volume %s is writable, or %v", name, volume, err)
 			}
@@ -50,17 +67,87 @@ func TestComposeServices(t *testing.T) {
 
 func TestComposeExporter(t *testing.T) {
 	t.Parallel()
-	expectLines(t, start(t, readCompose(t)["exporter"].Command...).scrape(), `bunq_up{account="demo"} 1`)
+	expectLines(t, start(t, readCompose(t)["compose.yaml: exporter"].Command...).scrape(), `bunq_up{account="demo"} 1`)
 }
 
-func TestDockerfileFlags(t *testing.T) {
+// The commands of all ways to deploy fail for nothing but the missing configuration.
+func TestDeployedCommands(t *testing.T) {
 	t.Parallel()
-	_, command, _ := strings.Cut(readFile(t, "../Dockerfile"), "\nCMD ")
-	args := []string{"--config.check"}
-	for flag := range names(command, regexp.MustCompile(`"([^"]+)"`)) {
-		args = append(args, flag)
+	_, image, _ := strings.Cut(readFile(t, "../Dockerfile"), "\nCMD ")
+	_, unit, _ := strings.Cut(readFile(t, unitFile), "\nExecStart=/usr/bin/bunq_exporter ")
+	unit, _, _ = strings.Cut(unit, "\n")
+	for _, args := range [][]string{
+		{strings.Trim(image, "[]\"\n")}, strings.Fields(unit), readCompose(t)["accounts.yaml: exporter"].Command,
+	} {
+		code, text := runToEnd(t, append(args, "--config.check")...)
+		if code != 1 || !strings.Contains(text, "/etc/bunq_exporter/config.yml: open ") {
+			t.Errorf("%q: exit status %d: %s", args, code, text)
+		}
 	}
-	if code, text := runToEnd(t, args...); code != 1 || !strings.Contains(text, "/etc/bunq_exporter/config.yml") {
-		t.Errorf("%q: exit status %d: %s", args, code, text)
+	if _, err := config.Load("../deploy/packages/config.yml"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Flags, ports, paths and metrics in the files are those of the program.
+func TestDeployFilesNameTheProgram(t *testing.T) {
+	t.Parallel()
+	e := start(t, "--demo")
+	_, help := runToEnd(t, "--help")
+	known := names(e.scrape(), regexp.MustCompile(`(?m)^# TYPE (\S+)`))
+	for flag := range names(help, helpFlag) {
+		known["--"+flag] = true
+		known["BUNQ_EXPORTER_"+strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(flag))] = true
+	}
+	for _, route := range []string{"/sd", "/status", "/metrics", "/metrics/exporter", "/-/healthy", "/-/ready"} {
+		get(t, e.url+route)
+		known[route] = true
+	}
+	packaged := readFile(t, "../.goreleaser.yaml") + readFile(t, "../Dockerfile") + readFile(t, unitFile)
+	paths := slices.Collect(maps.Keys(names(packaged, installed)))
+	known["10059"] = strings.Contains(help, ":10059")
+	pattern := regexp.MustCompile(`(--(?:config|demo|bunq|scrape|log|web\.(?:listen|config|systemd|tele|enable|disable))[.a-z-]*|` +
+		`BUNQ_EXPORTER_[A-Z_]+|\bbunq_(?:up|api|device|login|session|account)[a-z_]*|/-/[a-z]+|\b10\d{3}\b)`)
+	err := filepath.WalkDir("../deploy", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || strings.HasSuffix(path, "compose.yaml") {
+			return err // the commands of Compose are tested above
+		}
+		text := readFile(t, path)
+		for name := range names(text, pattern) {
+			if !known[name] {
+				t.Errorf("%s: the program has no %s", path, name)
+			}
+		}
+		for name := range names(text, installed) {
+			inFolder := func(folder string) bool { return strings.HasPrefix(name, folder) }
+			if !strings.Contains(packaged, name) && !slices.ContainsFunc(paths, inFolder) {
+				t.Errorf("%s: nothing is installed as %s", path, name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+const unitFile = "../deploy/systemd/bunq_exporter.service"
+
+// installed matches the paths of files that are installed.
+var installed = regexp.MustCompile(`(/(?:etc|usr|var|run)/[a-z./]*bunq[_-]exporter(?:[a-z./_]*[a-z_])?)`)
+
+func TestReportsReadyToSystemd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }()
+	t.Setenv("NOTIFY_SOCKET", path)
+	start(t, "--demo")
+	message := make([]byte, 100)
+	_ = socket.SetReadDeadline(time.Now().Add(time.Minute))
+	if n, _, err := socket.ReadFrom(message); err != nil || string(message[:n]) != "READY=1" {
+		t.Errorf("%q, %v", message[:n], err)
 	}
 }
