@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bunq_exporter/bunq/bunqtest"
@@ -20,13 +21,17 @@ var firstKey = regexp.MustCompile(`"DeviceServer":\{"([a-z]+)`)
 // meetFaults registers and lists device servers by turns. It counts the answers by their kind.
 func meetFaults(t *testing.T, seed uint64) (answers map[string]int, bodies string) {
 	answers = map[string]int{}
-	simulate(t, bunqtest.Options{Unlimited: true}, func(t *testing.T, api *bunqtest.Server) {
-		transport := bunqtest.Transport(&bunqtest.Hostile{Server: api, Rate: 0.5, Seed: seed})
-		c := newRawClient(t, api).install().register("*").login()
+	handshake := readExchanges(t).Requests
+	synctest.Test(t, func(t *testing.T) {
+		c := newRawClient(bunqtest.Options{Unlimited: true})
+		transport := bunqtest.Transport(&bunqtest.Hostile{Server: c.Server, Rate: 0.5, Seed: seed})
+		for _, e := range handshake[:3] {
+			c.do(t, e)
+		}
 		for i := range 200 {
-			method, token, body := http.MethodGet, c.session, ""
+			method, token, body := http.MethodGet, c.texts["session"], ""
 			if i%2 == 0 {
-				method, token = http.MethodPost, c.installation
+				method, token = http.MethodPost, c.texts["installation"]
 				body = `{"description":"made","secret":"` + apiKey + `","permitted_ips":["*"]}`
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -42,10 +47,10 @@ func meetFaults(t *testing.T, seed uint64) (answers map[string]int, bodies strin
 			answers[fmt.Sprint(response.StatusCode, response.Header["Retry-After"] != nil)]++
 			bodies += string(text)
 			if response.StatusCode == http.StatusUnauthorized {
-				c.login()
+				c.do(t, handshake[2])
 			}
 		}
-		made, answered := len(api.DeviceServers())-1, strings.Count(bodies, `[{"Id"`)
+		made, answered := len(c.DeviceServers())-1, strings.Count(bodies, `[{"Id"`)
 		if answered >= made || made >= 90 {
 			t.Errorf("%d of 100 registrations took effect, and %d were answered", made, answered)
 		}

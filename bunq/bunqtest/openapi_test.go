@@ -83,7 +83,7 @@ func TestDocumentViolations(t *testing.T) {
 		r.Header.Set("X-Bunq-Client-Authentication", strings.Repeat("0", 64))
 		recorder := httptest.NewRecorder()
 		api.Answer(recorder, r, http.StatusOK, []byte(test.body))
-		err := checkDocument(r, "", newAnswer(t, recorder))
+		err := checkDocument(r, "", newAnswer(recorder))
 		if !strings.Contains(fmt.Sprint(err), test.want) {
 			t.Errorf("%s %s: error %v, want %s", test.path, test.body, err, test.want)
 		}
