@@ -25,10 +25,7 @@ import (
 	"bunq_exporter/bunq/bunqtest"
 )
 
-const (
-	requestID = "X-Bunq-Client-Request-Id"
-	apiKey    = "sandbox_0123456789abcdef"
-)
+const requestID = "X-Bunq-Client-Request-Id"
 
 // exchange is a request and what its answer must be.
 type exchange struct {
@@ -83,9 +80,10 @@ type rawClient struct {
 }
 
 func newRawClient(options bunqtest.Options) *rawClient {
+	const apiKey, otherKey = "sandbox_0123456789abcdef", "sandbox_fedcba9876543210"
 	api := bunqtest.New(options)
 	api.AddUser(bunqtest.User{ID: 1, Kind: "UserPerson", APIKey: apiKey, SessionTimeout: time.Hour})
-	api.AddUser(bunqtest.User{ID: 2, Kind: "UserApiKey", APIKey: "sandbox_fedcba9876543210", SessionTimeout: time.Hour})
+	api.AddUser(bunqtest.User{ID: 2, Kind: "UserApiKey", APIKey: otherKey, SessionTimeout: time.Hour})
 	key, _ := x509.MarshalPKIXPublicKey(&bunqtest.ClientKey(0).PublicKey)
 	return &rawClient{
 		Server: api, warning: options.Warning, seen: map[string]bool{},
@@ -94,7 +92,8 @@ func newRawClient(options bunqtest.Options) *rawClient {
 			"X-Bunq-Language": "nl_NL", "X-Bunq-Region": "nl_NL", "X-Bunq-Geolocation": "4.89 52.37 -2 100 NL",
 		},
 		texts: map[string]string{
-			"key": base64.StdEncoding.EncodeToString(key), "long": strings.Repeat("d", 2<<20),
+			"key": base64.StdEncoding.EncodeToString(key), "apiKey": apiKey, "otherKey": otherKey,
+			"long": strings.Repeat("d", 2<<20),
 		},
 	}
 }

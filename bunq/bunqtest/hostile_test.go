@@ -29,16 +29,14 @@ func meetFaults(t *testing.T, seed uint64) (answers map[string]int, bodies strin
 			c.do(t, e)
 		}
 		for i := range 200 {
-			method, token, body := http.MethodGet, c.texts["session"], ""
+			e := exchange{Do: "GET /v1/device-server"}
 			if i%2 == 0 {
-				method, token = http.MethodPost, c.texts["installation"]
-				body = `{"description":"made","secret":"` + apiKey + `","permitted_ips":["*"]}`
+				e = handshake[1]
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			r, _ := http.NewRequestWithContext(ctx, method, "/v1/device-server", strings.NewReader(body))
-			r.Header = http.Header{"User-Agent": {"raw/1"}, "X-Bunq-Client-Authentication": {token}}
-			response, err := transport.RoundTrip(r)
+			r, _ := c.request(e)
+			response, err := transport.RoundTrip(r.WithContext(ctx))
 			if err != nil {
 				answers[err.Error()]++
 				continue
