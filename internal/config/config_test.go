@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,23 +38,29 @@ func TestLoad(t *testing.T) {
 				text, _ := json.MarshalIndent(c.Accounts, "", "  ")
 				golden, got = golden+".json", string(text)+"\n"
 			}
-			if *update {
-				write(t, golden, got)
-			}
-			if diff := cmp.Diff(read(t, golden), got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
+			expectGolden(t, golden, got)
 		})
 	}
 }
 
-// Editors on Windows write a byte order mark and other line ends.
-func TestLoadWindows(t *testing.T) {
-	const path = "testdata/valid/complete.yml"
-	want, err := config.Load(path)
-	got, err2 := config.Parse(path, []byte("\ufeff"+strings.ReplaceAll(read(t, path), "\n", "\r\n")))
-	if err != nil || err2 != nil || !reflect.DeepEqual(got.Accounts, want.Accounts) {
-		t.Errorf("got %v and %v, want %v and %v", got, err2, want, err)
+// What is commented out is valid too, each key by itself. Comments for people begin otherwise.
+func TestExample(t *testing.T) {
+	const path = "../../config.yml.example"
+	text := read(t, path)
+	for key := range config.AccountKeys {
+		if !regexp.MustCompile(`(?m)^ +(- |# )?` + key + `: \S`).MatchString(text) {
+			t.Errorf("%s is not in the example", key)
+		}
+	}
+	commented := regexp.MustCompile(`(?m)^( +)# ([a-z_]+:)|\A`) // and nothing, once
+	for _, match := range commented.FindAllStringSubmatch(text, -1) {
+		text := strings.Replace(text, match[0], match[1]+match[2], 1)
+		if match[2] == "api_key:" {
+			text = strings.Replace(text, "    api_key_file:", "    #", 1)
+		}
+		if c, err := config.Parse(path, []byte(text)); err != nil || len(c.Accounts) != 2 {
+			t.Errorf("with %q: got %v and %v, want two accounts", match[2], c, err)
+		}
 	}
 }
 
@@ -105,6 +111,16 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) { expectResult(t, string(text)) })
 }
 
+func expectGolden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		write(t, path, got)
+	}
+	if diff := cmp.Diff(read(t, path), got); diff != "" {
+		t.Errorf("%s: -want +got:\n%s", path, diff)
+	}
+}
+
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -112,4 +128,11 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -16,11 +16,11 @@ import (
 )
 
 // load loads a configuration with some lines in its only account.
-func load(t *testing.T, folder, environment string, lines ...string) *config.Config {
+func load(t *testing.T, folder string, lines ...string) *config.Config {
 	t.Helper()
 	path := filepath.Join(folder, "config.yml")
-	write(t, path, "# comment\naccounts:\n  - name: company\n    device_servers: [1]\n    environment: "+environment+
-		"\n    "+strings.Join(lines, "\n    "))
+	write(t, path, "accounts:\n  - name: company\n    device_servers: [1]\n    environment: production\n    "+
+		strings.Join(lines, "\n    "))
 	c, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -28,41 +28,32 @@ func load(t *testing.T, folder, environment string, lines ...string) *config.Con
 	return c
 }
 
-func TestCheckFiles(t *testing.T) {
-	const production, sandbox = "production", "sandbox"
-	const ofSandbox = `{"environment_type": "SANDBOX"}`
-	for _, test := range []struct {
-		name, environment, key, context, contextFile string
-		problems                                     []string
-	}{
-		{"no context file", production, key, "", "company.conf", nil},
-		{"sandbox", sandbox, "sandbox_" + key, ofSandbox, "company.conf", nil},
-		{"no key file", production, "", "", "company.conf", []string{"/key: no such file"}},
-		{"sandbox key", production, "sandbox_" + key, "", "company.conf", []string{`environment "production"`}},
-		{"production key", sandbox, key, "", "company.conf", []string{`environment "sandbox"`}},
-		{"all wrong", production, key + " " + key, "{" + key, "company.conf", []string{"2 words", "/company.conf"}},
-		{"other environment", production, key, ofSandbox, "company.conf", []string{"/company.conf"}},
-		{"no folder", production, key, "", "missing/company.conf", []string{"/missing"}},
-		{"folder is a file", production, key, "", "key/company.conf", []string{"/key/company.conf"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			folder := t.TempDir()
-			c := load(t, folder, test.environment, "api_key_file: key", "context_file: "+test.contextFile)
-			for name, text := range map[string]string{"key": test.key, "company.conf": test.context} {
-				if text != "" {
-					write(t, filepath.Join(folder, name), text)
-				}
-			}
-			got := fmt.Sprint(c.CheckFiles())
-			n := strings.Count(got, folder+"/config.yml:3: account company: ")
-			if n != len(test.problems) || n == 0 && got != "<nil>" {
-				t.Errorf("got %s, want %q", got, test.problems)
-			}
-			contains(t, got, test.problems...)
-		})
+func TestAPIKey(t *testing.T) {
+	file := config.Account{APIKeyFile: filepath.Join(t.TempDir(), "key")}
+	write(t, file.APIKeyFile, "\ufeff\n \t"+key+" \r\n\r\n")
+	for _, account := range []config.Account{{APIKeyInline: key}, file} {
+		if got, err := account.APIKey(); got != key || err != nil {
+			t.Errorf("got %q and %v", got, err)
+		}
 	}
-	if err := load(t, t.TempDir(), sandbox, "api_key: "+key, "context_file: a").CheckFiles(); err == nil {
-		t.Error("no problem with a production key in the configuration file")
+}
+
+// Each folder has a configuration and the files that it names, or some of them, and a golden file of the problems.
+func TestCheckFiles(t *testing.T) {
+	paths, err := filepath.Glob("testdata/files/*/config.yml")
+	if err != nil || len(paths) != 12 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		c, err := config.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprintln(c.CheckFiles())
+		expectGolden(t, strings.Replace(path, "config.yml", "problems.txt", 1), got)
+		if strings.Contains(got, key) {
+			t.Errorf("%s: the API key is in %s", path, got)
+		}
 	}
 }
 
@@ -73,14 +64,16 @@ func TestReadOnlyFolder(t *testing.T) {
 	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o755), os.Chmod(folder, 0o555)); err != nil {
 		t.Fatal(err)
 	}
-	c := load(t, t.TempDir(), "production", "context_file: "+folder+"/company.conf")
+	c := load(t, t.TempDir(), "context_file: "+folder+"/company.conf")
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		_, _, _ = syscall.RawSyscall(syscall.SYS_SETRESUID, 65534, 65534, 65534)
 		result <- c.CheckFiles()
 	}()
-	contains(t, fmt.Sprint(<-result), folder, "permission denied")
+	if got := fmt.Sprint(<-result); !strings.Contains(got, folder) || !strings.Contains(got, "permission denied") {
+		t.Errorf("got %s", got)
+	}
 }
 
 func TestWarnings(t *testing.T) {
@@ -97,7 +90,7 @@ func TestWarnings(t *testing.T) {
 		{"api_key: " + key, "config.yml", 0o644, 1},
 	} {
 		folder := t.TempDir()
-		c := load(t, folder, "production", test.key, "context_file: company.conf")
+		c := load(t, folder, test.key, "context_file: company.conf")
 		write(t, filepath.Join(folder, "key"), "")
 		write(t, filepath.Join(folder, "company.conf"), "")
 		path := filepath.Join(folder, test.file)
