@@ -19,7 +19,7 @@ import (
 
 // files are the files of the SDKs, and the one that this program begins with.
 func files() (texts []string) {
-	paths, _ := filepath.Glob("testdata/*.conf")
+	paths, _ := filepath.Glob("testdata/usable/sdk/*.conf")
 	for _, path := range paths {
 		text, _ := os.ReadFile(path)
 		texts = append(texts, string(text))
