@@ -1,4 +1,4 @@
-package web
+package web_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"github.com/yuin/goldmark/parser"
 )
 
-var update = flag.Bool("update", false, "rewrite runbooks.html")
+var update = flag.Bool("update", false, "rewrite runbooks.html and the golden files")
 
 // go generate runs this test with -update, so that no Markdown library is part of the program.
 func TestRunbooksPageUpToDate(t *testing.T) {

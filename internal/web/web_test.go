@@ -23,12 +23,12 @@ import (
 // fakeAPI is a bunq API with the device servers 11, which is watched, and 12.
 type fakeAPI struct {
 	*bunqtest.Server
-	down atomic.Bool
+	status atomic.Int32 // of all answers; 0: the API works
 }
 
 func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if a.down.Load() {
-		a.Answer(w, r, 503, []byte(`{"Error":[{"error_description":"<i>Later."}]}`))
+	if status := a.status.Load(); status != 0 {
+		a.Answer(w, r, int(status), []byte(`{"Error":[{"error_description":"<i>Later."}]}`))
 		return
 	}
 	a.Server.ServeHTTP(w, r)
@@ -57,10 +57,14 @@ func newAccount(t testing.TB, name string) (*collector.Account, *fakeAPI) {
 // runAccount returns a new account that is kept logged in until the end of the test.
 func runAccount(t *testing.T, name string) (*collector.Account, *fakeAPI) {
 	account, api := newAccount(t, name)
+	run(t, account)
+	return account, api
+}
+
+func run(t *testing.T, account *collector.Account) {
 	var running sync.WaitGroup
 	running.Go(func() { account.Run(t.Context()) })
 	t.Cleanup(running.Wait) // before the folder is removed
-	return account, api
 }
 
 func newOptions(accounts ...*collector.Account) web.Options {
