@@ -212,18 +212,23 @@ func (m metrics) text(t testing.TB) string {
 	return text.String()
 }
 
-// checkGolden compares with a golden file, parses the exposition again and lints it.
-func checkGolden(t *testing.T, name, text string) {
+func expectGolden(t *testing.T, name, text string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".prom")
+	path := filepath.Join("testdata", name)
 	if *update {
 		check(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	golden, err := os.ReadFile(path)
 	check(t, err)
 	if diff := gocmp.Diff(string(golden), text); diff != "" {
-		t.Errorf("exposition, -golden +now (go test ./collector -update rewrites the golden files):\n%s", diff)
+		t.Errorf("%s, -golden +now (go test ./collector -update rewrites the golden files):\n%s", name, diff)
 	}
+}
+
+// checkExposition compares with a golden file, parses the exposition again and lints it.
+func checkExposition(t *testing.T, name, text string) {
+	t.Helper()
+	expectGolden(t, name+".prom", text)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	if _, err := parser.TextToMetricFamilies(strings.NewReader(text)); err != nil {
 		t.Errorf("the exposition cannot be parsed: %v", err)
@@ -267,7 +272,7 @@ func TestGoldenExpositions(t *testing.T) {
 					a.Reload(collector.Selection{IDs: test.ids, Known: test.known})
 				}
 				go a.Run(t.Context())
-				checkGolden(t, name, scrape(t, 9*time.Second, a).text(t))
+				checkExposition(t, name, scrape(t, 9*time.Second, a).text(t))
 			})
 		})
 	}
