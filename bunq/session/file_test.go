@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"bunq_exporter/bunq"
-	"bunq_exporter/bunq/apicontext"
 	"bunq_exporter/bunq/bunqtest"
 	"bunq_exporter/bunq/session"
 )
@@ -45,27 +43,6 @@ func TestSaveFails(t *testing.T) {
 	})
 }
 
-// What bunq has made must not be made twice, even if it cannot be saved at first.
-func TestSaveFailsAtFirstStart(t *testing.T) {
-	for operation, want := range map[bunq.Operation]session.LoginState{
-		bunq.CreateInstallation: session.Unknown, // and nothing is registered
-		bunq.CreateDeviceServer: session.OK,
-	} {
-		withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-			p := setup(t, api)
-			api.answer(operation, func(w http.ResponseWriter, r *http.Request) {
-				p.moveFolder(t)
-				api.answer(operation, nil)
-				api.Server.ServeHTTP(w, r)
-			})
-			p.start(t).expect(t, want)
-			p.moveFolder(t)
-			time.Sleep(31 * time.Second)
-			p.expectOne(t, api, 1)
-		})
-	}
-}
-
 func TestFileReplacedWhileRunning(t *testing.T) {
 	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
 		first, other := start(t, api), start(t, api)
@@ -76,23 +53,6 @@ func TestFileReplacedWhileRunning(t *testing.T) {
 		if got, want := first.State().DeviceServerID, other.State().DeviceServerID; got != want {
 			t.Errorf("own device server is %d, want %d of the new file", got, want)
 		}
-	})
-}
-
-func TestLockedByAnotherProcess(t *testing.T) {
-	withExpired(t, bunqtest.Options{}, func(t *testing.T, p *program, api *recorder) {
-		unlock, err := apicontext.Lock(p.config.ContextFile)
-		check(t, err)
-		requests := len(api.all())
-		p.start(t)
-		time.Sleep(time.Minute)
-		p.expect(t, session.Unknown)
-		if more := api.all()[requests:]; len(more) != 0 || p.State().FileErr != nil {
-			t.Errorf("requests %q, error of the file: %v", more, p.State().FileErr)
-		}
-		unlock()
-		time.Sleep(5 * time.Second)
-		p.expect(t, session.OK)
 	})
 }
 

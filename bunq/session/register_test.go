@@ -122,36 +122,6 @@ func TestRegistrationIDReadLater(t *testing.T) {
 	})
 }
 
-// A crash between the write-ahead and the request: an account with other device servers proves nothing.
-func TestRegistrationNotSentBeforeACrash(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		api.fail(bunq.CreateDeviceServer, 400, rejection)
-		p := start(t, api)
-		p.stop()
-		p.edit(t, map[string]any{"device_server_requested": "bunq_exporter"})
-		api.answer(bunq.CreateDeviceServer, nil)
-		old := `{"id":900,"status":"ACTIVE","description":"bunq_exporter","created":"1999-01-01 00:00:00.0"}`
-		api.respond(bunq.ListDeviceServers, 200, `{"Response":[{"DeviceServer":`+old+`}]}`)
-		p = p.next(t, api).start(t)
-		time.Sleep(95 * time.Second)
-		p.expectOne(t, api, 2)
-	})
-}
-
-func TestRegistrationAlreadyExists(t *testing.T) {
-	withAPI(t, bunqtest.Options{AlreadyExists: true}, time.Hour, func(t *testing.T, api *recorder) {
-		p := start(t, api)
-		p.stop()
-		p.edit(t, map[string]any{"device_server_id": 0, "session_context": nil}) // a backup from before the registration
-		p = p.next(t, api).start(t)
-		time.Sleep(2 * time.Minute)
-		p.expectOne(t, api, 2)
-		if n := len(api.DeviceServers()); n != 1 {
-			t.Errorf("%d device servers, want 1", n)
-		}
-	})
-}
-
 // Where bunq may have made a device server, another one is registered only once it certainly has not.
 func TestRegistrationFails(t *testing.T) {
 	for status, mayBeMade := range map[int]bool{
@@ -211,16 +181,5 @@ func TestRegistrationCannotBeKnown(t *testing.T) {
 		p.edit(t, map[string]any{"device_server_id": own})
 		time.Sleep(6 * time.Minute)
 		p.expectOne(t, api, 1)
-	})
-}
-
-func TestRegistrationRejectedBackoff(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		api.fail(bunq.CreateDeviceServer, http.StatusInternalServerError, "")
-		start(t, api)
-		time.Sleep(20 * time.Minute)
-		if n := len(api.seen(bunq.CreateDeviceServer)); n > 25 || n < 5 {
-			t.Errorf("%d registrations were sent in 20 minutes", n) // each may make a device server
-		}
 	})
 }
