@@ -74,6 +74,11 @@ func TestFailureEvents(t *testing.T) {
 		expectEvents(t, a, "failures.log", []step{
 			{"hanging", func() { api.set(0, hang) }},
 			{"maintenance", func() { api.set(0, api.refuse(http.StatusServiceUnavailable, "")) }},
+			{"rejected", func() {
+				api.set(0, func(w http.ResponseWriter, r *http.Request) bool {
+					return r.Method == http.MethodGet && api.refuse(http.StatusUnauthorized, "")(w, r)
+				})
+			}},
 			{"recovery", func() { api.set(0, nil) }},
 			{"own blocked", func() { api.SetStatus(a.own(), bunq.StatusBlocked) }},
 		})

@@ -1,12 +1,17 @@
 package collector_test
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
+	"bunq_exporter/collector"
 )
 
 const firstPage = "GET device-server?count=200"
@@ -66,14 +71,6 @@ func TestSingleReadFails(t *testing.T) {
 	}
 }
 
-func TestInstallationReadsListAlone(t *testing.T) {
-	options := bunqtest.Options{InstallationTokenReads: bunqtest.ReadsList, ReadsRefusedAsCredentials: true}
-	withAccount(t, options, 300, []int64{300, 1}, func(t *testing.T, api *fakeAPI, a *account) {
-		api.SetStatus(a.own(), bunq.StatusBlocked)
-		scrape(t, timeout, a).expectRead(t, []int64{300, 1}, nil)
-	})
-}
-
 func TestHostileTextAndExactTime(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 0, []int64{11}, func(t *testing.T, api *fakeAPI, a *account) {
 		api.set(0, api.respond(http.StatusOK, list(0, object(21), object(21), `{"DeviceServer":{"id":11,
@@ -84,5 +81,30 @@ func TestHostileTextAndExactTime(t *testing.T) {
 		m.expect(t, 1, "bunq_device_server_status", "company", "11", "ODD\uFFFD")
 		m.expect(t, absent, "bunq_device_server_created_timestamp_seconds", "company", "11")
 		m.expect(t, 2145916799.999999, "bunq_device_server_updated_timestamp_seconds", "company", "11")
+	})
+}
+
+func TestAllDeviceServers(t *testing.T) {
+	withAccount(t, bunqtest.Options{}, 4, nil, func(t *testing.T, api *fakeAPI, a *account) {
+		a.Reload(collector.Selection{All: true, Known: []int64{2}})
+		watched := []int64{1, 3, 4, a.own()}
+		scrape(t, timeout, a).expectRead(t, watched, nil)
+		before := a.LastReads()
+		api.set(0, api.refuse(http.StatusServiceUnavailable, ""))
+		scrape(t, timeout, a).expectRead(t, nil, watched) // they are known from the scrape before
+		if diff := cmp.Diff(before, a.LastReads()); diff != "" {
+			t.Errorf("last reads, -before +now:\n%s", diff)
+		}
+		time.Sleep(interval)
+		api.set(0, api.respond(http.StatusOK, list(0, object(1), object(2), object(4), object(5))))
+		m := scrape(t, timeout, a)
+		m.expectRead(t, []int64{1, 4, 5}, []int64{3, a.own()})
+		m.expect(t, absent, "bunq_device_server_up", "company", "2")
+		m.expect(t, absent, "bunq_unexpected_device_server_info", "company", "", "5", "192.0.2.7", "ACTIVE")
+		scrape(t, timeout, a).expect(t, absent, "bunq_device_server_up", "company", "3") // it is gone
+		now := a.LastReads()
+		if ids := slices.Sorted(maps.Keys(now)); !slices.Equal(ids, []int64{1, 4, 5}) || !now[1].Time.After(before[1].Time) {
+			t.Errorf("the last reads are %+v", now)
+		}
 	})
 }
