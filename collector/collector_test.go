@@ -77,20 +77,13 @@ func (a *account) logged() []string {
 // newAccount returns an account of a simulated API that keeps itself logged in, in a synctest bubble.
 func newAccount(t testing.TB, api http.Handler, ids ...int64) *account {
 	t.Helper()
-	a := idleAccount(t, "company", nil, api, ids...)
+	a := idleAccount(t, "company", apiKey, nil, api, ids...)
 	go a.Run(t.Context())
 	return a
 }
 
 // idleAccount returns an account that does not log in until it runs.
-func idleAccount(t testing.TB, name string, limiter *bunq.Limiter, api http.Handler, ids ...int64) *account {
-	t.Helper()
-	return idleAccountWithKey(t, name, apiKey, limiter, api, ids...)
-}
-
-func idleAccountWithKey(
-	t testing.TB, name, key string, limiter *bunq.Limiter, api http.Handler, ids ...int64,
-) *account {
+func idleAccount(t testing.TB, name, key string, limiter *bunq.Limiter, api http.Handler, ids ...int64) *account {
 	t.Helper()
 	a := &account{folder: t.TempDir()}
 	a.Account = collector.NewAccount(name, collector.Selection{IDs: ids}, bunq.Config{
@@ -245,6 +238,7 @@ func TestGoldenExpositions(t *testing.T) {
 		devices []bunq.DeviceServer
 		ids     []int64
 		known   []int64
+		list    string       // in place of the API's
 		api     http.Handler // in place of one that works
 	}{
 		"all_well":       {devices: []bunq.DeviceServer{active, device(12, bunq.StatusActive)}, ids: []int64{11, 12}},
@@ -255,6 +249,9 @@ func TestGoldenExpositions(t *testing.T) {
 			devices: []bunq.DeviceServer{active, device(12, bunq.StatusObsolete), device(13, bunq.StatusBlocked)},
 			ids:     []int64{11}, known: []int64{13},
 		},
+		"hostile": {ids: []int64{11}, list: list(0, object(21), object(21), `{"DeviceServer":{"id":11,
+			"created":"yesterday","updated":"2037-12-31 23:59:59.999999",
+			"description":"caf`+"\xe9"+` \ud800 \u0000 \n\"","ip":"","status":"ODD`+"\xff"+`"}}`)},
 		"api_down": {ids: []int64{11, 12}, api: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "<html>We are down for maintenance.</html>", http.StatusServiceUnavailable)
 		})},
@@ -266,8 +263,11 @@ func TestGoldenExpositions(t *testing.T) {
 				for _, d := range test.devices {
 					simulated.AddDeviceServer(1, d)
 				}
+				if test.list != "" {
+					simulated.set(0, on("count=200", simulated.respond(http.StatusOK, test.list)))
+				}
 				api := cmp.Or[http.Handler](test.api, simulated)
-				a := idleAccount(t, "company", nil, api, test.ids...)
+				a := idleAccount(t, "company", apiKey, nil, api, test.ids...)
 				if test.known != nil { // a reload also ends the wait for the next login
 					a.Reload(collector.Selection{IDs: test.ids, Known: test.known})
 				}
@@ -276,4 +276,27 @@ func TestGoldenExpositions(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestCallMetrics(t *testing.T) {
+	withAccount(t, bunqtest.Options{Warning: "Careful."}, 700, nil, func(t *testing.T, _ *fakeAPI, a *account) {
+		m := scrape(t, timeout, a)
+		m.expect(t, 3+4+4, "bunq_api_warnings_total", "company")              // of the login and two scrapes
+		m.expect(t, 3+3, "bunq_api_rate_limit_wait_seconds_total", "company") // of the fourth pages
+		var text bytes.Buffer
+		for _, family := range m {
+			_, err := expfmt.MetricFamilyToOpenMetrics(&text, family)
+			check(t, err)
+			for _, metric := range family.GetMetric() {
+				if h := metric.GetHistogram(); h != nil && (h.GetSchema() == 0 || len(h.GetBucket()) == 0) {
+					t.Errorf("%s is not both native and classic", family.GetName())
+				}
+			}
+		}
+		for _, label := range []string{"request_id", "response_id"} {
+			if n := strings.Count(text.String(), label+`="`); n != 4 {
+				t.Errorf("%d exemplars with a %s, want one for each of 4 operations", n, label)
+			}
+		}
+	})
 }

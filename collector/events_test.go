@@ -43,7 +43,7 @@ func TestDeviceServerEvents(t *testing.T) {
 		api.AddDeviceServer(1, device(11, bunq.StatusActive))
 		api.AddDeviceServer(1, device(12, bunq.StatusBlocked))
 		api.AddDeviceServer(1, device(13, bunq.StatusActive))
-		a := idleAccount(t, "company", nil, api, 11, 99)
+		a := idleAccount(t, "company", apiKey, nil, api, 11, 99)
 		a.Reload(collector.Selection{IDs: []int64{11, 99}, Known: []int64{12}})
 		go a.Run(t.Context())
 		show := func(objects ...string) func() {

@@ -71,19 +71,6 @@ func TestSingleReadFails(t *testing.T) {
 	}
 }
 
-func TestHostileTextAndExactTime(t *testing.T) {
-	withAccount(t, bunqtest.Options{}, 0, []int64{11}, func(t *testing.T, api *fakeAPI, a *account) {
-		api.set(0, api.respond(http.StatusOK, list(0, object(21), object(21), `{"DeviceServer":{"id":11,
-			"created":"yesterday","updated":"2037-12-31 23:59:59.999999",
-			"description":"caf`+"\xe9"+` \ud800 \u0000 \n\"","ip":"","status":"ODD`+"\xff"+`"}}`)))
-		m := scrape(t, timeout, a)
-		m.expect(t, 1, "bunq_device_server_info", "company", "caf\uFFFD \uFFFD \uFFFD \uFFFD\"", "11", "")
-		m.expect(t, 1, "bunq_device_server_status", "company", "11", "ODD\uFFFD")
-		m.expect(t, absent, "bunq_device_server_created_timestamp_seconds", "company", "11")
-		m.expect(t, 2145916799.999999, "bunq_device_server_updated_timestamp_seconds", "company", "11")
-	})
-}
-
 func TestAllDeviceServers(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 4, nil, func(t *testing.T, api *fakeAPI, a *account) {
 		a.Reload(collector.Selection{All: true, Known: []int64{2}})

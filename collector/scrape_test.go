@@ -145,7 +145,7 @@ func TestReloadDuringRead(t *testing.T) {
 
 func TestScrapeSendsNoPOST(t *testing.T) {
 	withAccount(t, bunqtest.Options{}, 1, []int64{1, 99}, func(t *testing.T, api *fakeAPI, a *account) {
-		idle := idleAccount(t, "idle", nil, api, 1)
+		idle := idleAccount(t, "idle", apiKey, nil, api, 1)
 		for range 10 {
 			m := scrape(t, timeout, a, idle)
 			m.expectRead(t, []int64{1}, []int64{99})

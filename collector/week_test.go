@@ -88,7 +88,7 @@ func newWeek(t *testing.T, seed uint64) *week {
 			ids = ids[:1]
 		}
 		faults := &bunqtest.Hostile{Server: w.api, Rate: rate, Seed: seed + uint64(i)} // whatever the others request
-		w.accounts = append(w.accounts, idleAccountWithKey(t, kind, user.APIKey, limiter, w.handler(faults), ids...))
+		w.accounts = append(w.accounts, idleAccount(t, kind, user.APIKey, limiter, w.handler(faults), ids...))
 	}
 	return w
 }
