@@ -102,15 +102,6 @@ func TestLoadIsLinear(t *testing.T) {
 	}
 }
 
-func FuzzLoad(f *testing.F) {
-	paths, _ := filepath.Glob("testdata/*/*.yml")
-	for _, path := range paths {
-		text, _ := os.ReadFile(path) // one of them is a folder
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text []byte) { expectResult(t, string(text)) })
-}
-
 func expectGolden(t *testing.T, path, got string) {
 	t.Helper()
 	if *update {

@@ -3,6 +3,8 @@ package config_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -67,42 +69,33 @@ func TestConfigValid(t *testing.T) {
 	})
 }
 
-// edits are texts with a meaning in YAML.
-var edits = strings.Fields(": - ? # ' \" { } [ ] , & * &a *a ! !!str !!null | > % @ <<: ~ null --- ... \x00 \xff")
-
-func TestConfigEdited(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		_, text := drawConfig(t)
-		for range rapid.IntRange(1, 4).Draw(t, "edits") {
-			at := rapid.IntRange(0, len(text)).Draw(t, "position")
-			removed := rapid.IntRange(0, min(9, len(text)-at)).Draw(t, "removed")
-			space := rapid.SampledFrom([]string{"", " ", "\n  ", "\r", "\n\t"}).Draw(t, "space")
-			text = text[:at] + rapid.SampledFrom(edits).Draw(t, "edit") + space + text[at+removed:]
-		}
-		expectResult(t, text)
-	})
-}
-
 var (
 	problemLine = regexp.MustCompile(`^config\.yml:(\d+): \P{C}+$`)
 	likeKey     = regexp.MustCompile(`[0-9A-Za-z]{32}`)
 	lineBreaks  = regexp.MustCompile("\r\n|[\r\n\u0085\u2028\u2029]") // of YAML
 )
 
-// expectResult loads a text and wants accounts, or problems in its lines that quote no API key.
-func expectResult(t rapid.TB, text string) {
-	got, err := config.Parse("config.yml", []byte(text))
-	if (err == nil) != (got != nil && len(got.Accounts) > 0) {
-		t.Errorf("got %v and %v, want accounts or problems", got, err)
+// FuzzLoad loads a text and wants accounts, or problems in its lines that quote no API key.
+func FuzzLoad(f *testing.F) {
+	paths, _ := filepath.Glob("testdata/*/*.yml")
+	for _, path := range paths {
+		text, _ := os.ReadFile(path) // one of them is a folder
+		f.Add(text)
 	}
-	if err == nil {
-		return
-	}
-	end := 2 + len(lineBreaks.FindAllString(text, -1))
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		match := append(problemLine.FindStringSubmatch(line), "", "")
-		if n, _ := strconv.Atoi(match[1]); n < 1 || n > end || len(line) > 300 || likeKey.MatchString(line) {
-			t.Errorf("the error is %q", line)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := config.Parse("config.yml", text)
+		if (err == nil) != (got != nil && len(got.Accounts) > 0) {
+			t.Errorf("got %v and %v, want accounts or problems", got, err)
 		}
-	}
+		if err == nil {
+			return
+		}
+		end := 2 + len(lineBreaks.FindAll(text, -1))
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			match := append(problemLine.FindStringSubmatch(line), "", "")
+			if n, _ := strconv.Atoi(match[1]); n < 1 || n > end || len(line) > 300 || likeKey.MatchString(line) {
+				t.Errorf("the error is %q", line)
+			}
+		}
+	})
 }
