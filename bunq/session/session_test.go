@@ -12,20 +12,6 @@ import (
 	"bunq_exporter/bunq/session"
 )
 
-func TestFirstStart(t *testing.T) {
-	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
-		p := start(t, api)
-		p.expectOne(t, api, 1)
-		if state := p.State(); time.Until(state.Expiry) != time.Hour || state.Renewals != 0 || state.Registrations != 1 {
-			t.Errorf("state is %+v", state)
-		}
-		want := []string{"POST installation", "POST device-server", "POST session-server"}
-		if !slices.Equal(api.all(), want) {
-			t.Errorf("requests are %q, want %q", api.all(), want)
-		}
-	})
-}
-
 func TestSessionRenewedBeforeItEnds(t *testing.T) {
 	withAPI(t, bunqtest.Options{Unlimited: true}, time.Minute, func(t *testing.T, api *recorder) {
 		p := start(t, api)
