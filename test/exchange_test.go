@@ -139,6 +139,13 @@ func edit(pattern, by string) func(*exchange) {
 	}
 }
 
+// editStatus replaces the status of each device server.
+func editStatus(by string) func(*exchange) { return edit(`"status":"ACTIVE"`, `"status":`+by) }
+
+func editTimeout(by string) func(*exchange) {
+	return edit(`"session_timeout":\d+`, `"session_timeout":`+by)
+}
+
 // header replaces a header of an answer after it was signed; "" removes it.
 func header(name, value string) func(*exchange) {
 	return func(x *exchange) {
@@ -236,3 +243,5 @@ func repeatPage(x *exchange) {
 	x.r.URL.RawQuery = query.Encode()
 	edit(`"older_url":null`, fmt.Sprintf(`"older_url":"/v1/device-server?older_id=%d"`, older-1))(x)
 }
+
+func olderURL(url string) func(*exchange) { return edit(`"older_url":null`, `"older_url":"`+url+`"`) }
