@@ -103,12 +103,14 @@ func (x *exchange) write(text string) net.Conn {
 }
 
 // drip sends text again and again, as long as the client reads it.
-func (x *exchange) drip(head, text string, pause time.Duration) {
-	connection := x.write(head)
-	for err := error(nil); err == nil; time.Sleep(pause) {
-		_, err = connection.Write([]byte(text))
+func drip(head, text string, pause time.Duration) func(*exchange) {
+	return func(x *exchange) {
+		connection := x.write(head)
+		for err := error(nil); err == nil; time.Sleep(pause) {
+			_, err = connection.Write([]byte(text))
+		}
+		_ = connection.Close()
 	}
-	_ = connection.Close()
 }
 
 func status(code int, description string, headers ...string) func(*exchange) {
@@ -137,13 +139,6 @@ func edit(pattern, by string) func(*exchange) {
 		}
 		x.send(after)
 	}
-}
-
-// editStatus replaces the status of each device server.
-func editStatus(by string) func(*exchange) { return edit(`"status":"ACTIVE"`, `"status":`+by) }
-
-func editTimeout(by string) func(*exchange) {
-	return edit(`"session_timeout":\d+`, `"session_timeout":`+by)
 }
 
 // header replaces a header of an answer after it was signed; "" removes it.
@@ -189,7 +184,7 @@ func halfBody(wait time.Duration) func(*exchange) {
 
 func slowBody(x *exchange) {
 	answer := x.answer()
-	x.drip("HTTP/1.1 200 OK\r\n\r\n", answer.Body.String()[:1], time.Second)
+	drip("HTTP/1.1 200 OK\r\n\r\n", answer.Body.String()[:1], time.Second)(x)
 }
 
 // never sends nothing until the client is gone, which net/http notices once the request is read.
@@ -243,5 +238,3 @@ func repeatPage(x *exchange) {
 	x.r.URL.RawQuery = query.Encode()
 	edit(`"older_url":null`, fmt.Sprintf(`"older_url":"/v1/device-server?older_id=%d"`, older-1))(x)
 }
-
-func olderURL(url string) func(*exchange) { return edit(`"older_url":null`, `"older_url":"`+url+`"`) }

@@ -43,8 +43,9 @@ type row struct {
 }
 
 // matrix returns the rows, without what comes of them.
-func matrix() (rows []*row) {
-	for _, f := range slices.Concat(faults(), fileFaults) {
+func matrix(t *testing.T) (rows []*row) {
+	t.Helper()
+	for _, f := range slices.Concat(faults(t), fileFaults) {
 		for _, call := range f.calls {
 			first := call == bunq.CreateInstallation || call == bunq.CreateDeviceServer
 			one := f
@@ -143,7 +144,7 @@ func TestReliability(t *testing.T) {
 		skip(t, "file systems cannot be mounted: run as root")
 	}
 	ruleMetrics = names(readFile(t, "../alerts/bunq.rules.yml"), metricName)
-	rows := matrix()
+	rows := matrix(t)
 	t.Run("rows", func(t *testing.T) {
 		for _, r := range rows {
 			t.Run(r.name+" "+r.call, func(t *testing.T) {

@@ -35,7 +35,7 @@ func TestSecretsStayInside(t *testing.T) {
 	e := start(t, "--config.file="+writeConfig(t, folder, a.url, 4711), "--log.level=debug", "--log.format=json")
 	e.awaitUp("company")
 	tried, seen := 0, ""
-	for _, f := range faults() {
+	for _, f := range faults(t) {
 		if slices.Contains(f.calls, bunq.ListDeviceServers) && !untried.MatchString(f.name) {
 			faulty.active.Store(&f)
 			seen += get(t, e.url+"/metrics", "Accept", "application/openmetrics-text")
