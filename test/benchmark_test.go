@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"crypto/rsa"
 	"fmt"
 	"log"
 	"net/http"
@@ -28,27 +29,34 @@ import (
 // serveUnlimited is the program with a rate limit that no benchmark reaches, for one account.
 func serveUnlimited(configFile string) {
 	debug.SetGCPercent(65) // as the program does
-	loaded, err := config.Load(configFile)
-	if err != nil {
-		log.Fatal(err)
-	}
-	c, limiter, logger := loaded.Accounts[0], bunq.NewLimiter(2000), gokitlog.NewNopLogger()
-	account := collector.NewAccount(c.Name, collector.Selection(c.DeviceServers),
-		bunq.Config{BaseURL: c.BaseURL, UserAgent: "bunq_exporter/test", Limiter: limiter},
-		session.Config{
-			Environment: c.Environment, APIKey: c.APIKey, ContextFile: c.ContextFile, Description: c.Description,
-		}, logger)
+	account, handler := newAccount(configFile, bunq.Config{Limiter: bunq.NewLimiter(2000)}, nil, gokitlog.NewNopLogger())
 	go account.Run(context.Background())
-	handler, err := web.New(web.Options{
-		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{account}} },
-		Exporter:      prometheus.NewRegistry(), Requests: prometheus.NewRegistry(),
-		TelemetryPath: "/metrics", Logger: logger,
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
 	log.Printf("address=%s", httptest.NewServer(handler).Listener.Addr())
 	select {}
+}
+
+// newAccount returns the account of a configuration, which is not logged in yet, and what serves its metrics.
+func newAccount(configFile string, client bunq.Config, key *rsa.PrivateKey, logger gokitlog.Logger) (
+	*collector.Account, http.Handler,
+) {
+	loaded, err := config.Load(configFile)
+	if err != nil {
+		panic(err)
+	}
+	c := loaded.Accounts[0]
+	client.BaseURL, client.UserAgent = c.BaseURL, "test/1"
+	account := collector.NewAccount(c.Name, collector.Selection(c.DeviceServers), client, session.Config{
+		Environment: c.Environment, APIKey: c.APIKey, ContextFile: c.ContextFile, Description: c.Description, Key: key,
+	}, logger)
+	handler, err := web.New(web.Options{
+		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{account}} },
+		Exporter:      prometheus.NewRegistry(), Requests: prometheus.NewRegistry(), TelemetryPath: "/metrics",
+		TimeoutOffset: 500 * time.Millisecond, Logger: logger,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return account, handler
 }
 
 // newPopulated returns an API that has n device servers once the exporter has registered its own, and a configuration

@@ -26,14 +26,10 @@ import (
 	"time"
 
 	gokitlog "github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"bunq_exporter/bunq"
 	"bunq_exporter/bunq/bunqtest"
-	"bunq_exporter/bunq/session"
 	"bunq_exporter/collector"
-	"bunq_exporter/internal/config"
-	"bunq_exporter/internal/web"
 )
 
 // exporter is the exporter in a synctest bubble, with its bunq.
@@ -81,27 +77,10 @@ func (r *row) newExporter(t *testing.T) *exporter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unmount(t, e.folder) })
-	c, err := config.Load(writeConfig(t, e.folder, "https://"+host+"/v1", 4711))
-	if err != nil {
-		t.Fatal(err)
-	}
-	login, transport, logger := c.Accounts[0], bunq.NewTransport(), gokitlog.NewLogfmtLogger(&e.log)
+	transport := bunq.NewTransport()
 	t.Cleanup(transport.(interface{ CloseIdleConnections() }).CloseIdleConnections)
-	e.account = collector.NewAccount("company", collector.Selection(login.DeviceServers),
-		bunq.Config{BaseURL: login.BaseURL, UserAgent: "test/1", Transport: transport},
-		session.Config{
-			Environment: login.Environment, APIKey: login.APIKey, ContextFile: login.ContextFile,
-			Description: login.Description,
-			Key:         bunqtest.ClientKey(0),
-		}, logger)
-	e.pages, err = web.New(web.Options{
-		Configuration: func() web.Configuration { return web.Configuration{Accounts: []*collector.Account{e.account}} },
-		Exporter:      prometheus.NewRegistry(), Requests: prometheus.NewRegistry(), TelemetryPath: "/metrics",
-		TimeoutOffset: 500 * time.Millisecond, Logger: logger,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e.account, e.pages = newAccount(writeConfig(t, e.folder, "https://"+host+"/v1", 4711),
+		bunq.Config{Transport: transport}, bunqtest.ClientKey(0), gokitlog.NewLogfmtLogger(&e.log))
 	return e
 }
 

@@ -137,20 +137,6 @@ func TestDashboardSchema(t *testing.T) {
 	}
 }
 
-// The files are edited by hand.
-func TestDashboardsAreFormatted(t *testing.T) {
-	t.Parallel()
-	long := regexp.MustCompile(`^ *"(?:expr|description|url)": `)
-	formatted := regexp.MustCompile(`^(?:  )*(?:[^ \t](?:.*[^ \t])?)?$`)
-	for _, d := range readDashboards(t) {
-		for i, line := range strings.Split(d.text, "\n") {
-			if !formatted.MatchString(line) || len(line) >= 120 && !long.MatchString(line) {
-				t.Errorf("%s:%d: longer than 119 characters, or wrong spaces: %s", d.file, i+1, line)
-			}
-		}
-	}
-}
-
 func TestDashboardLayout(t *testing.T) {
 	t.Parallel()
 	for _, d := range readDashboards(t) {
