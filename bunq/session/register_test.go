@@ -183,3 +183,11 @@ func TestRegistrationCannotBeKnown(t *testing.T) {
 		p.expectOne(t, api, 1)
 	})
 }
+
+func TestPermittedIPsRegistered(t *testing.T) {
+	withAPI(t, bunqtest.Options{}, time.Hour, func(t *testing.T, api *recorder) {
+		p := setup(t, api)
+		p.config.PermittedIPs = []string{"203.0.113.9"} // which is not the address of the test
+		p.start(t).expect(t, session.CredentialsRefused)
+	})
+}
