@@ -102,18 +102,6 @@ func TestLimiterOvertakenCallGivesUp(t *testing.T) {
 	})
 }
 
-func TestLimiterResume(t *testing.T) {
-	inSynctest(t, 3, func(t *testing.T, l *limited) {
-		answer := unsigned(http.StatusTooManyRequests, "Retry-After", "60", "")
-		client, _ := connect(t, bunq.Config{Transport: bunqtest.Transport(answer), Limiter: l.limiter})
-		expectReason(t, read(t.Context(), client), bunq.ReasonRateLimited)
-		l.Go(func() { l.read(t, 0, time.Hour) })
-		time.Sleep(4 * time.Second)
-		l.limiter.Resume()
-		l.expect(t, 4)
-	})
-}
-
 func TestLimiterOfEachHost(t *testing.T) {
 	for hosts, want := range map[string]float64{
 		"https://api.bunq.com/v1 https://public-api.sandbox.bunq.com/v1": 0,

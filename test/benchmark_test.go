@@ -118,11 +118,7 @@ func BenchmarkScrape(b *testing.B) {
 			for b.Loop() {
 				p.scrape()
 			}
-			status := readFile(b, fmt.Sprintf("/proc/%d/status", p.Process.Pid))
-			_, resident, _ := strings.Cut(status, "VmRSS:")
-			var kilobytes float64
-			_, _ = fmt.Sscan(resident, &kilobytes)
-			b.ReportMetric(kilobytes/1024, "MiB")
+			b.ReportMetric(p.memory("VmRSS"), "MiB")
 		})
 	}
 }

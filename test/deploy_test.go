@@ -65,11 +65,6 @@ func TestComposeServices(t *testing.T) {
 	}
 }
 
-func TestComposeExporter(t *testing.T) {
-	t.Parallel()
-	expectLines(t, start(t, readCompose(t)["compose.yaml: exporter"].Command...).scrape(), `bunq_up{account="demo"} 1`)
-}
-
 // The commands of all ways to deploy fail for nothing but the missing configuration.
 func TestDeployedCommands(t *testing.T) {
 	t.Parallel()
@@ -95,9 +90,9 @@ func TestDeployFilesNameTheProgram(t *testing.T) {
 	e := start(t, "--demo")
 	_, help := runToEnd(t, "--help")
 	known := names(e.scrape(), regexp.MustCompile(`(?m)^# TYPE (\S+)`))
+	maps.Copy(known, names(help, regexp.MustCompile(`\$(BUNQ_EXPORTER_[A-Z_]+)`)))
 	for flag := range names(help, helpFlag) {
 		known["--"+flag] = true
-		known["BUNQ_EXPORTER_"+strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(flag))] = true
 	}
 	for _, route := range []string{"/sd", "/status", "/metrics", "/metrics/exporter", "/-/healthy", "/-/ready"} {
 		get(t, e.url+route)
@@ -136,7 +131,8 @@ const unitFile = "../deploy/systemd/bunq_exporter.service"
 // installed matches the paths of files that are installed.
 var installed = regexp.MustCompile(`(/(?:etc|usr|var|run)/[a-z./]*bunq[_-]exporter(?:[a-z./_]*[a-z_])?)`)
 
-func TestReportsReadyToSystemd(t *testing.T) {
+func TestComposeExporterReady(t *testing.T) {
+	// As with systemd, which waits until the exporter is ready.
 	path := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenPacket("unixgram", path)
 	if err != nil {
@@ -144,7 +140,8 @@ func TestReportsReadyToSystemd(t *testing.T) {
 	}
 	defer func() { _ = socket.Close() }()
 	t.Setenv("NOTIFY_SOCKET", path)
-	start(t, "--demo")
+	e := start(t, readCompose(t)["compose.yaml: exporter"].Command...)
+	expectLines(t, e.scrape(), `bunq_up{account="demo"} 1`)
 	message := make([]byte, 100)
 	_ = socket.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, _, err := socket.ReadFrom(message); err != nil || string(message[:n]) != "READY=1" {
