@@ -271,28 +271,3 @@ func TestDashboardTables(t *testing.T) {
 		}
 	})
 }
-
-// An override that matches no column and no legend has no effect.
-func TestDashboardOverrides(t *testing.T) {
-	eachPanel(t, func(t *testing.T, p panel) {
-		fields := slices.Collect(maps.Values(p.columns().RenameByName))
-		for _, q := range p.Targets {
-			fields = append(fields, q.LegendFormat)
-			switch q.LegendFormat {
-			case "{{reason}}":
-				fields = append(fields, slices.Sorted(maps.Keys(setOf(bunq.Reasons...)))...)
-			case "{{code}}":
-				fields = append(fields, "200", "404", "503", "none")
-			}
-		}
-		for _, o := range p.FieldConfig.Overrides {
-			pattern := "^" + regexp.QuoteMeta(o.Matcher.Options) + "$"
-			if o.Matcher.ID == "byRegexp" {
-				pattern = strings.Trim(o.Matcher.Options, "/")
-			}
-			if !slices.ContainsFunc(fields, regexp.MustCompile(pattern).MatchString) {
-				t.Errorf("no field matches %s %q: %q", o.Matcher.ID, o.Matcher.Options, fields)
-			}
-		}
-	})
-}

@@ -58,20 +58,6 @@ func TestShutdownDuringScrape(t *testing.T) {
 	}
 }
 
-func TestKeyFileReplaced(t *testing.T) {
-	t.Parallel()
-	a, folder := newAPI(t), t.TempDir()
-	file := writeConfig(t, folder, a.url, 4711)
-	writeFile(t, folder, "api_key", "")
-	e := start(t, "--config.file="+file)
-	expectLines(t, e.scrape(), `bunq_up{account="company"} 0`, `bunq_login_state{account="company",state="unknown"} 1`)
-	writeFile(t, folder, "api_key", apiKey)
-	e.awaitUp("company")
-	if n := a.Requests(bunq.CreateDeviceServer); n != 1 {
-		t.Errorf("%d registrations, want 1", n)
-	}
-}
-
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	e := start(t, "--demo")

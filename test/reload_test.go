@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -78,15 +77,6 @@ func TestReloadDuringRegistration(t *testing.T) {
 	}
 }
 
-// replaceByFIFO puts a named pipe in the place of a file that nobody writes to: a plain open of it does not return.
-func replaceByFIFO(t *testing.T, path string) {
-	t.Helper()
-	_ = os.Remove(path) // it may not exist
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // scrapeAndStop wants a scrape to end, and then the program.
 func (p *process) scrapeAndStop(t *testing.T) {
 	t.Helper()
@@ -108,7 +98,7 @@ func TestFilesReplacedByFIFO(t *testing.T) {
 			a := newAPI(t)
 			e, folder := watch(t, a, 4711)
 			expectLines(t, e.scrape(), `bunq_up{account="company"} 1`)
-			replaceByFIFO(t, filepath.Join(folder, name))
+			replace(name, pipe)(t, folder) // a plain open of it does not return
 			e.signal(syscall.SIGHUP) // reads all files
 			eventually(t, "the signal is handled", func() bool {
 				return strings.Count(e.text(), " configuration") == 2
