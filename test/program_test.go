@@ -21,6 +21,7 @@ func TestRestartsKeepDeviceServerAndSession(t *testing.T) {
 	first := start(t, "--config.file="+file)
 	a.awaitSession(t) // without a scrape
 	first.stop()
+	_ = os.Chmod(filepath.Join(folder, "company.conf"), 0o660) // as Kubernetes does with the files of a volume
 	for range 5 {
 		e := start(t, "--config.file="+file)
 		expectLines(t, e.scrape(), `bunq_up{account="company"} 1`, `bunq_session_renewals_total{account="company"} 0`)
