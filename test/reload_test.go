@@ -99,7 +99,7 @@ func TestFilesReplacedByFIFO(t *testing.T) {
 			e, folder := watch(t, a, 4711)
 			expectLines(t, e.scrape(), `bunq_up{account="company"} 1`)
 			replace(name, pipe)(t, folder) // a plain open of it does not return
-			e.signal(syscall.SIGHUP) // reads all files
+			e.signal(syscall.SIGHUP)       // reads all files
 			eventually(t, "the signal is handled", func() bool {
 				return strings.Count(e.text(), " configuration") == 2
 			})
