@@ -8,8 +8,9 @@ test: ## all tests; a test that needs a missing tool says how to install it
 
 # Without tests that wait for other programs, measure memory, or run the client as others do, but for minutes. Without
 # those of the Helm chart, for which Helm would be compiled a second time.
+SKIP = TestAlertNotifications|TestPagesInBrowser|TestPromtool|TestClientLoad|TestReliability|TestWeek|TestSharded
 race:
-	$(GO) test -race -skip 'TestAlertNotifications|TestPagesInBrowser|TestPromtool|TestClientLoad|TestReliability|TestWeek|TestSharded' $$($(GO) list $(PACKAGES) | grep -v /test/chart$$)
+	$(GO) test -race -skip '$(SKIP)' $$($(GO) list $(PACKAGES) | grep -v /test/chart$$)
 
 lint:
 	golangci-lint run
