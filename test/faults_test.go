@@ -280,8 +280,8 @@ type faultyAnswer struct {
 	Then                          bool
 }
 
-// serve returns what answers the calls.
-func (f faultyAnswer) serve() func(*exchange) {
+// serve returns what answers the calls, one of the coded faults if that is not data.
+func (f faultyAnswer) serve(coded map[string]func(*exchange)) func(*exchange) {
 	switch {
 	case f.Then:
 		return then(status(f.Status, f.Description))
@@ -296,7 +296,7 @@ func (f faultyAnswer) serve() func(*exchange) {
 	case f.Raw != "":
 		return raw(f.Raw)
 	}
-	return codedFaults()[f.Name]
+	return coded[f.Name]
 }
 
 // codedFaults are those that are more than data. A variable would take memory of the exporter in benchmarks.
@@ -338,13 +338,13 @@ func faults(t *testing.T) []fault {
 	if err := decoder.Decode(&file); err != nil {
 		t.Fatal(err)
 	}
-	all := slices.Clone(networkFaults)
+	all, coded := slices.Clone(networkFaults), codedFaults()
 	for _, f := range file.Faults {
 		var calls []bunq.Operation
 		for _, name := range f.Calls {
 			calls = append(calls, operations[name])
 		}
-		all = append(all, fault{name: f.Name, calls: calls, serve: f.serve(), shows: f.Shows})
+		all = append(all, fault{name: f.Name, calls: calls, serve: f.serve(coded), shows: f.Shows})
 	}
 	return all
 }
