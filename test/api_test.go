@@ -118,6 +118,17 @@ func writeConfig(t testing.TB, folder, baseURL string, ids ...int64) string {
 `, baseURL, strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ", "), "[]")))
 }
 
+// writeAccounts writes a configuration with an account for each name, which takes the place of "company" in the URL too.
+func writeAccounts(t testing.TB, folder, baseURL string, names ...string) string {
+	t.Helper()
+	_, account, _ := strings.Cut(readFile(t, writeConfig(t, folder, baseURL, 4711)), "\n")
+	text := "accounts:\n"
+	for _, name := range names {
+		text += strings.ReplaceAll(account, "company", name)
+	}
+	return writeFile(t, folder, "config.yml", text)
+}
+
 // watch starts the program for device servers of the API, and returns the folder of its files too.
 func watch(t testing.TB, a *api, ids ...int64) (e *process, folder string) {
 	t.Helper()

@@ -180,13 +180,8 @@ func BenchmarkOtherAccounts(b *testing.B) {
 		}
 		return false
 	})
-	folder := b.TempDir()
-	_, account, _ := strings.Cut(readFile(b, writeConfig(b, folder, a.url, 4711)), "\n")
-	text := "accounts:\n"
-	for _, name := range []string{"good", "slow", "dead"} {
-		text += strings.NewReplacer("company", name, "/v1", "/"+name+"/v1").Replace(account)
-	}
-	e := start(b, "--config.file="+writeFile(b, folder, "config.yml", text))
+	url := strings.TrimSuffix(a.url, "v1") + "company/v1"
+	e := start(b, "--config.file="+writeAccounts(b, b.TempDir(), url, "good", "slow", "dead"))
 	e.awaitUp("good")
 	scrape := func(name string) string { return get(b, e.url+"/probe?account="+name, timeoutHeader, "4") }
 	var alone, beside time.Duration
