@@ -50,7 +50,7 @@ func TestComposeServices(t *testing.T) {
 		}
 		for _, volume := range service.Volumes {
 			from, _, _ := strings.Cut(volume, ":")
-			if from == "./config" || from == "contexts" { // made by whoever runs it
+			if from == "./config" || from == "contexts" { // made by the user
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(composeFolder, from)); err != nil || !strings.HasSuffix(volume, ":ro") {
@@ -103,14 +103,17 @@ func TestDeployFilesNameTheProgram(t *testing.T) {
 	known["10059"] = strings.Contains(help, ":10059")
 	pattern := regexp.MustCompile(`(--(?:config|demo|bunq|scrape|log|web\.(?:listen|config|systemd|tele|enable|disable))[.a-z-]*|` +
 		`BUNQ_EXPORTER_[A-Z_]+|\bbunq_(?:up|api|device|login|session|account)[a-z_]*|/-/[a-z]+|\b10\d{3}\b)`)
+	route := regexp.MustCompile(`:10059(/[a-z/-]+)`)
 	err := filepath.WalkDir("../deploy", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() || strings.HasSuffix(path, "compose.yaml") {
 			return err // the commands of Compose are tested above
 		}
 		text := readFile(t, path)
-		for name := range names(text, pattern) {
-			if !known[name] {
-				t.Errorf("%s: the program has no %s", path, name)
+		for _, found := range []set{names(text, pattern), names(text, route)} {
+			for name := range found {
+				if !known[name] {
+					t.Errorf("%s: the program has no %s", path, name)
+				}
 			}
 		}
 		for name := range names(text, installed) {
