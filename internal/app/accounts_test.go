@@ -99,6 +99,51 @@ func TestReloadEndsPause(t *testing.T) {
 	})
 }
 
+// reloadTo reloads a configuration of accounts, or one that has an error.
+func (a *accounts) reloadTo(ctx context.Context, t *testing.T, err error, list ...config.Account) {
+	t.Helper()
+	a.load = func() (*config.Config, error) { return &config.Config{Accounts: list}, err }
+	if got := a.reload(ctx); !errors.Is(got, err) {
+		t.Errorf("reload: %v, want %v", got, err)
+	}
+}
+
+func (a *accounts) scrape(ctx context.Context, t *testing.T, timeout time.Duration) string {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	text, err := testutil.CollectAndFormat(collector.Scrape(ctx, a.configuration().Accounts), expfmt.TypeTextPlain,
+		"bunq_up", "bunq_device_server_up", "bunq_api_requests_total")
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
+}
+
+// logins returns the number of calls that register and log in.
+func (d *demo) logins() int {
+	return d.Requests(bunq.CreateInstallation) + d.Requests(bunq.CreateDeviceServer) + d.Requests(bunq.CreateSessionServer)
+}
+
+// expectAccounts wants a scrape to show the configuration in which an account comes, or the one without it. It returns
+// the reads of the account that stays.
+func expectAccounts(t *testing.T, text string, comes bool) (reads int) {
+	t.Helper()
+	for part, want := range map[string]bool{
+		`bunq_device_server_up{account="stays",id="4711"}`: comes,
+		`bunq_device_server_up{account="stays",id="4712"}`: !comes,
+		`account="comes"`: comes,
+	} {
+		if strings.Contains(text, part) != want {
+			t.Fatalf("%s is shown: %t", part, !want)
+		}
+	}
+	_, after, _ := strings.Cut(text, `{account="stays",code="200",endpoint="device-server",method="GET"} `)
+	if _, err := fmt.Sscan(after, &reads); err != nil {
+		t.Fatal(err)
+	}
+	return reads
+}
+
 // The account that stays keeps its session and counters while another one comes and goes. A configuration that is
 // invalid changes nothing.
 func TestThousandReloads(t *testing.T) {
@@ -112,30 +157,9 @@ func TestThousandReloads(t *testing.T) {
 			c.Name, c.ContextFile, c.DeviceServers = name, c.ContextFile+name, config.DeviceServers{IDs: []int64{id}}
 			return c
 		}
-		reload := func(err error, accounts ...config.Account) {
-			t.Helper()
-			a.load = func() (*config.Config, error) { return &config.Config{Accounts: accounts}, err }
-			if got := a.reload(ctx); !errors.Is(got, err) {
-				t.Errorf("reload: %v, want %v", got, err)
-			}
-		}
-		scrape := func(timeout time.Duration) string {
-			ctx, cancel := context.WithTimeout(ctx, timeout)
-			defer cancel()
-			text, err := testutil.CollectAndFormat(collector.Scrape(ctx, a.configuration().Accounts), expfmt.TypeTextPlain,
-				"bunq_up", "bunq_device_server_up", "bunq_api_requests_total")
-			if err != nil {
-				t.Error(err)
-			}
-			return string(text)
-		}
-		posts := func() int {
-			return api.Requests(bunq.CreateInstallation) + api.Requests(bunq.CreateDeviceServer) +
-				api.Requests(bunq.CreateSessionServer)
-		}
-		reload(nil, account("stays", 4711), account("comes", 4713))
+		a.reloadTo(ctx, t, nil, account("stays", 4711), account("comes", 4713))
 		time.Sleep(5 * time.Minute) // for both logins
-		reload(nil, account("stays", 4712))
+		a.reloadTo(ctx, t, nil, account("stays", 4712))
 		var scrapes sync.WaitGroup
 		defer func() {
 			cancel()
@@ -145,46 +169,31 @@ func TestThousandReloads(t *testing.T) {
 		for range 2 {
 			scrapes.Go(func() {
 				for ctx.Err() == nil {
-					scrape(10 * time.Second)
+					a.scrape(ctx, t, 10*time.Second)
 					time.Sleep(100 * time.Millisecond)
 				}
 			})
 		}
 		time.Sleep(time.Minute)
-		logins, goroutines, reads := posts(), runtime.NumGoroutine(), 0
-		comes := false
+		logins, goroutines, reads, comes := api.logins(), runtime.NumGoroutine(), 0, false
 		for i := range 1000 {
-			switch {
-			case i%3 == 0:
-				reload(errors.New("invalid"))
-			case comes:
-				reload(nil, account("stays", 4712))
-				comes = false
-			default:
-				reload(nil, account("stays", 4711), account("comes", 4713))
-				comes = true
+			if i%3 == 0 {
+				a.reloadTo(ctx, t, errors.New("invalid"))
+			} else if comes = !comes; comes {
+				a.reloadTo(ctx, t, nil, account("stays", 4711), account("comes", 4713))
+			} else {
+				a.reloadTo(ctx, t, nil, account("stays", 4712))
 			}
 			time.Sleep(500 * time.Millisecond)
-			text := scrape(time.Second)
-			for part, want := range map[string]bool{
-				`bunq_device_server_up{account="stays",id="4711"}`: comes,
-				`bunq_device_server_up{account="stays",id="4712"}`: !comes,
-				`account="comes"`: comes,
-			} {
-				if strings.Contains(text, part) != want {
-					t.Fatalf("reload %d: %s is shown: %t", i, part, !want)
-				}
-			}
-			_, after, _ := strings.Cut(text, `{account="stays",code="200",endpoint="device-server",method="GET"} `)
 			before := reads
-			if _, err := fmt.Sscan(after, &reads); err != nil || reads < before {
-				t.Fatalf("reload %d: %d reads after %d, %v", i, reads, before, err)
+			if reads = expectAccounts(t, a.scrape(ctx, t, time.Second), comes); reads < before {
+				t.Fatalf("reload %d: %d reads after %d", i, reads, before)
 			}
 		}
-		reload(nil, account("stays", 4712))
+		a.reloadTo(ctx, t, nil, account("stays", 4712))
 		time.Sleep(time.Minute)
-		if n := runtime.NumGoroutine(); n > goroutines || posts() != logins || reads < 300 {
-			t.Errorf("%d goroutines after %d, %d logins after %d, %d reads", n, goroutines, posts(), logins, reads)
+		if n := runtime.NumGoroutine(); n > goroutines || api.logins() != logins || reads < 300 {
+			t.Errorf("%d goroutines after %d, %d logins after %d, %d reads", n, goroutines, api.logins(), logins, reads)
 		}
 	})
 }
