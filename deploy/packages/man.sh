@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 {
   echo '.TH bunq_exporter 1'
-  go run . --help-man | sed -e '1,/^  tags:/d' -e '0,/^bunq_exporter$/s//bunq_exporter \\- Prometheus exporter for bunq API device servers/'
+  # Without the heading, which has a version of several lines, and with a description of the name.
+  go run . --help-man | sed -e '1,/^  tags:/d' \
+    -e '0,/^bunq_exporter$/s//bunq_exporter \\- Prometheus exporter for bunq API device servers/'
   cat << 'END'
 .SH "ENVIRONMENT"
 Each flag can be set as a variable too, such as BUNQ_EXPORTER_LOG_LEVEL for \fB--log.level\fR.

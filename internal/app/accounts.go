@@ -100,7 +100,7 @@ func (a *accounts) apply(ctx context.Context) error {
 	if err != nil {
 		return a.failed(err)
 	}
-	a.limiter.Resume() // whoever reloads wants to know now
+	a.limiter.Resume() // the effect of a reload shows at once
 	before := a.running
 	a.running = map[string]running{}
 	var list []*collector.Account

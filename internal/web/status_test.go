@@ -24,7 +24,7 @@ func TestStatusPage(t *testing.T) {
 	for name, test := range map[string]struct {
 		all       bool          // device servers are watched, but 12
 		login     int32         // status of bunq's answers to the login; 0: it works
-		scrapes   []int32       // likewise
+		scrapes   []int32       // status of its answers to each scrape; 0: as usual
 		pause     time.Duration // after each scrape
 		reloadErr error
 	}{
