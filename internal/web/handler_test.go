@@ -82,7 +82,7 @@ func TestPages(t *testing.T) {
 	handler := newHandler(t, options)
 	for path, content := range map[string][]string{
 		"/":       {`href="/status"`, `href="/docs/runbooks.md"`, `href="/bunq/metrics"`, `href="/sd"`, "1.2.3"},
-		"/status": {"<h1>Status</h1>"},
+		"/status": {"<title>Status – bunq_exporter</title>", ">Runbooks</a>", `href="/bunq/metrics">Metrics</a>`},
 		"/docs/runbooks.md": {
 			"<table>", `href="#bunqdeviceserverblocked"`, `<h2 id="bunqdeviceserverblocked">BunqDeviceServerBlocked</h2>`,
 		},
