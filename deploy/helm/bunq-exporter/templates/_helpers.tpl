@@ -27,7 +27,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- if not (hasKey . "context_file") -}}
 {{- $_ := set $account "context_file" (printf "/var/lib/bunq_exporter/%s.conf" .name) -}}
 {{- end -}}
-{{- if and (not (hasKey . "api_key_file")) (or $values.existingSecret (hasKey $values.apiKeys .name)) -}}
+{{- if and (not (hasKey . "api_key_file")) (or $values.existingSecret (hasKey ($values.apiKeys | default dict) .name)) -}}
 {{- $_ := set $account "api_key_file" .name -}}
 {{- end -}}
 {{- $accounts = append $accounts $account -}}
