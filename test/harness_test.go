@@ -215,11 +215,10 @@ func hasLine(text, line string) bool { return strings.Contains("\n"+text, "\n"+l
 func tool(t testing.TB, name, howToGet string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
+	if err != nil {
+		skip(t, name+" is missing: "+howToGet)
 	}
-	skip(t, name+" is missing: "+howToGet)
-	return ""
+	return path
 }
 
 func skip(t testing.TB, reason string) {
