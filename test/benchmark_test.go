@@ -132,9 +132,7 @@ func BenchmarkStart(b *testing.B) {
 		startBenchmark(b, a, 200, "program", binary, "--config.file="+configFile, "--web.listen-address=127.0.0.1:0").kill()
 	}
 	info, err := os.Stat(binary)
-	if err != nil {
-		b.Fatal(err)
-	}
+	check(b, err)
 	b.ReportMetric(float64(info.Size())/(1<<20), "MiB-binary")
 }
 

@@ -32,9 +32,7 @@ func newBrowser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
+	check(t, chromedp.Do(ctx))
 	return ctx
 }
 
@@ -79,13 +77,9 @@ func expectValue(tab context.Context, t *testing.T, expression, want string) {
 func screenshot(tab context.Context, t *testing.T, name string) {
 	t.Helper()
 	picture, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	file := filepath.Join(cmp.Or(os.Getenv("SCREENSHOTS"), t.ArtifactDir()), name+".png")
-	if err := os.WriteFile(file, picture, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(file, picture, 0o600))
 }
 
 func TestPagesInBrowser(t *testing.T) {

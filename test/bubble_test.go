@@ -73,9 +73,7 @@ func (r *row) newExporter(t *testing.T) *exporter {
 	host := fmt.Sprintf("bunq%d.example.com", hosts.Add(1))
 	options := bunqtest.Options{Strict: true, OwnInstallationOnly: r.call == bunq.ReadDeviceServer.String()}
 	e := &exporter{network: newNetwork(t, host, options), row: r, folder: t.TempDir()}
-	if err := syscall.Mount("tmpfs", e.folder, "tmpfs", 0, "size=128k"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, syscall.Mount("tmpfs", e.folder, "tmpfs", 0, "size=128k"))
 	t.Cleanup(func() { unmount(t, e.folder) })
 	transport := bunq.NewTransport()
 	t.Cleanup(transport.(interface{ CloseIdleConnections() }).CloseIdleConnections)

@@ -114,9 +114,7 @@ func eachPanel(t *testing.T, test func(*testing.T, panel)) {
 func TestDashboardSchema(t *testing.T) {
 	t.Parallel()
 	document, err := openapi3.NewLoader().LoadFromFile("testdata/dashboard.schema.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	schema := document.Components.Schemas["dashboard"].Value
 	for _, d := range readDashboards(t) {
 		var content any

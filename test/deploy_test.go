@@ -30,9 +30,7 @@ func readCompose(t *testing.T) map[string]composeService {
 	all := map[string]composeService{}
 	for _, name := range []string{"compose.yaml", "accounts.yaml"} {
 		var file struct{ Services map[string]composeService }
-		if err := yaml.Unmarshal([]byte(readFile(t, filepath.Join(composeFolder, name))), &file); err != nil {
-			t.Fatal(err)
-		}
+		check(t, yaml.Unmarshal([]byte(readFile(t, filepath.Join(composeFolder, name))), &file))
 		for service, content := range file.Services {
 			all[name+": "+service] = content
 		}
@@ -139,9 +137,7 @@ func TestComposeExporterReady(t *testing.T) {
 	// As with systemd, which waits until the exporter is ready.
 	path := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenPacket("unixgram", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer func() { _ = socket.Close() }()
 	t.Setenv("NOTIFY_SOCKET", path)
 	e := start(t, readCompose(t)["compose.yaml: exporter"].Command...)

@@ -69,9 +69,7 @@ type rule struct {
 func readRules(t *testing.T) (all []rule) {
 	t.Helper()
 	var file struct{ Groups []struct{ Rules []rule } }
-	if err := yaml.Unmarshal([]byte(readFile(t, "../alerts/bunq.rules.yml")), &file); err != nil {
-		t.Fatal(err)
-	}
+	check(t, yaml.Unmarshal([]byte(readFile(t, "../alerts/bunq.rules.yml")), &file))
 	for _, group := range file.Groups {
 		all = append(all, group.Rules...)
 	}

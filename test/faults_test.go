@@ -335,9 +335,7 @@ func faults(t *testing.T) []fault {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader([]byte(readFile(t, "testdata/faults.yml"))))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil {
-		t.Fatal(err)
-	}
+	check(t, decoder.Decode(&file))
 	all, coded := slices.Clone(networkFaults), codedFaults()
 	for _, f := range file.Faults {
 		var calls []bunq.Operation

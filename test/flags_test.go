@@ -27,9 +27,7 @@ func TestExitStatus(t *testing.T) {
 	invalid := "--config.file=" + writeFile(t, folder, "invalid.yml", "accounts:\n  - name: a b\n    environment: moon\n")
 	web := "--web.config.file=" + writeFile(t, folder, "web.yml", "tls_server_confg: {}\n")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer func() { _ = listener.Close() }()
 	used := "listen-address=" + listener.Addr().String()
 	for _, test := range []struct {
@@ -118,9 +116,7 @@ func TestWebConfigProtectsAllPaths(t *testing.T) {
 	}
 	e := start(t, "--demo", "--web.config.file="+filepath.Join(folder, "web-config.yml"))
 	pair, err := tls.LoadX509KeyPair("testdata/tls/certificate.pem", "testdata/tls/key.pem")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	status := func(path, user string, certificates ...tls.Certificate) int {
 		server := &tls.Config{Certificates: certificates, InsecureSkipVerify: true} //nolint:gosec // is not what is tested
 		client := http.Client{Transport: &http.Transport{TLSClientConfig: server, DisableKeepAlives: true}}

@@ -55,16 +55,12 @@ func launchProgram(t testing.TB, mode, binary string, args ...string) *process {
 	t.Helper()
 	folder := t.TempDir()
 	output, err := os.Create(filepath.Join(folder, "output"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer func() { _ = output.Close() }()
 	p := &process{exec.Command(binary, args...), t, "", output.Name(), make(chan struct{})}
 	p.Env = append(os.Environ(), asProgram+"="+mode, "TMPDIR="+folder)
 	p.Stdout, p.Stderr = output, output
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, p.Start())
 	go func() {
 		_ = p.Wait() // the exit status says more
 		close(p.ended)
@@ -241,12 +237,18 @@ func run(t testing.TB, folder, program string, args ...string) string {
 	return string(text)
 }
 
-func readFile(t testing.TB, path string) string {
+// check ends a test that cannot go on.
+func check(t testing.TB, err error) {
 	t.Helper()
-	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	check(t, err)
 	return string(text)
 }
 
@@ -254,8 +256,6 @@ func readFile(t testing.TB, path string) string {
 func writeFile(t testing.TB, folder, name, text string) string {
 	t.Helper()
 	path := filepath.Join(folder, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }

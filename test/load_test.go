@@ -140,9 +140,7 @@ func (p *process) memory(name string) (kilobytes float64) {
 func allowFiles(t *testing.T, n uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	check(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	if limit.Max >= n {
 		return
 	}

@@ -85,9 +85,7 @@ func TestLogBlocksOrIsClosed(t *testing.T) {
 	t.Parallel()
 	for _, closed := range []bool{false, true} {
 		reader, stderr, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		if closed {
 			_ = reader.Close()
 		}
@@ -96,18 +94,14 @@ func TestLogBlocksOrIsClosed(t *testing.T) {
 			_, err = stderr.Write([]byte("line\n"))
 		}
 		listener, err := net.Listen("tcp", "127.0.0.1:0") // the log cannot show the address
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		address := listener.Addr().String()
 		_ = listener.Close()
 		a := newAPI(t)
 		exporter := exec.CommandContext(t.Context(), os.Args[0],
 			"--config.file="+writeConfig(t, t.TempDir(), a.url, 4711), "--web.listen-address="+address)
 		exporter.Env, exporter.Stderr = append(os.Environ(), asProgram+"=program"), stderr
-		if err := exporter.Start(); err != nil {
-			t.Fatal(err)
-		}
+		check(t, exporter.Start())
 		a.awaitSession(t)
 		for _, path := range []string{"/metrics", "/status"} {
 			eventually(t, path+" is served", func() bool {

@@ -39,9 +39,7 @@ func (p *process) query(t *testing.T, expression string) (values []string) {
 		Data struct{ Result []struct{ Value [2]any } } // the time and the value
 	}
 	body := get(t, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
-	if err := json.Unmarshal([]byte(body), &answer); err != nil {
-		t.Fatal(err)
-	}
+	check(t, json.Unmarshal([]byte(body), &answer))
 	for _, series := range answer.Data.Result {
 		values = append(values, fmt.Sprint(series.Value[1]))
 	}

@@ -74,9 +74,7 @@ func TestSecretsStayInside(t *testing.T) {
 func expectFiles(t *testing.T, folder string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	var got []string
 	for _, entry := range entries {
 		info, err := entry.Info()
