@@ -107,10 +107,23 @@ func replaceFile(path string, text []byte) error {
 	return nil
 }
 
-// Resolve follows symbolic links: a link stays, and the file that it refers to is replaced.
+// Resolve follows symbolic links, also to a file that does not exist yet: a link stays, and the file that it refers to
+// is written.
 func Resolve(path string) string {
-	resolved, _ := filepath.EvalSymlinks(path)
-	return cmp.Or(resolved, path)
+	for range 40 { // links: as many as Linux follows
+		if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			path = filepath.Join(folder, filepath.Base(path))
+		}
+		target, err := os.Readlink(path)
+		if err != nil { // not a link
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return path
 }
 
 // ErrLocked reports that another login holds the lock.
