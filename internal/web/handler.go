@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -57,8 +58,9 @@ func New(options Options) (*Handler, error) {
 	mux := http.NewServeMux()
 	h := &Handler{Options: options, routes: http.NewCrossOriginProtection().Handler(mux)}
 	h.encoding = make(chan struct{}, 2) // so that a small answer need not wait for a large one
-	// The pattern excludes what the mux would take for a wildcard.
-	valid := regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
+	// The mux would take other characters for a wildcard, and panics at paths with . and .. in them.
+	valid := path.Clean(options.TelemetryPath) == options.TelemetryPath &&
+		regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(options.TelemetryPath)
 	for pattern, route := range map[string]http.HandlerFunc{ // GET includes HEAD
 		"GET /{$}":                   h.page("landing.html", "Overview"),
 		"GET /docs/runbooks.md":      h.page("runbooks.html", "Runbooks"), // as in the repository, for links of alerts

@@ -64,7 +64,7 @@ func TestLifecycle(t *testing.T) {
 
 func TestTelemetryPathInvalid(t *testing.T) {
 	for _, path := range []string{
-		"", "/", "metrics", "/metrics/", "/a b", "/{id}",
+		"", "/", "metrics", "/metrics/", "/a b", "/{id}", "/a/../b", "/./a",
 		"/metrics/exporter", "/status", "/docs/runbooks.md", "/-/ready", "/-/reload",
 	} {
 		_, err := web.New(web.Options{TelemetryPath: path, Requests: prometheus.NewRegistry()})

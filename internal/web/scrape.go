@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,10 +95,10 @@ func (h *Handler) expose(gatherer prometheus.Gatherer) http.Handler {
 
 // scrapeTimeout returns the scrape timeout less the offset, but at least half of it.
 func (h *Handler) scrapeTimeout(r *http.Request) time.Duration {
-	timeout, err := time.ParseDuration(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds") + "s")
-	if err != nil || timeout <= 0 {
-		timeout = defaultScrapeTimeout
+	timeout := defaultScrapeTimeout
+	seconds, _ := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64) // 0 where it is no number
+	if asked := time.Duration(min(seconds, maxScrapeTimeout.Seconds()) * float64(time.Second)); asked > 0 {
+		timeout = asked
 	}
-	timeout = min(timeout, maxScrapeTimeout)
 	return max(timeout-h.TimeoutOffset, timeout/2)
 }

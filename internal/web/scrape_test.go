@@ -30,7 +30,8 @@ func TestScrapeTimeout(t *testing.T) {
 			"":         9500 * time.Millisecond,
 			"soon":     9500 * time.Millisecond,
 			"-1":       9500 * time.Millisecond,
-			"+Inf":     9500 * time.Millisecond,
+			"+Inf":     10*time.Minute - 500*time.Millisecond,
+			"1m":       9500 * time.Millisecond,
 		} {
 			start := time.Now()
 			w := request(handler, "GET", "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", header)
