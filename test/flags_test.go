@@ -41,6 +41,7 @@ func TestExitStatus(t *testing.T) {
 		{"valid", []string{"--config.check", valid}, 0, "SUCCESS: "},
 		{"invalid", []string{"--config.check", invalid}, 1, "invalid.yml:2: "},
 		{"both invalid", []string{"--config.check", invalid, web}, 1, "web.yml: "},
+		{"web not a file", []string{"--config.check", valid, "--web.config.file=/dev/null"}, 1, "not a regular file"},
 		{"missing", []string{"--config.check", "--config.file=missing.yml"}, 1, "missing.yml"},
 		{"invalid at start", []string{invalid}, 1, "invalid.yml:2: "},
 		{"missing at start", []string{"--config.file=missing.yml"}, 1, "missing.yml"},
@@ -53,6 +54,7 @@ func TestExitStatus(t *testing.T) {
 		{"timeout offset", []string{"--scrape.timeout-offset=-1s"}, 2, "must not be negative"},
 		{"read limit low", []string{"--bunq.read-limit=0"}, 2, "must be from 1 to 3"},
 		{"read limit high", []string{"--bunq.read-limit=4"}, 2, "must be from 1 to 3"},
+		{"read limit fraction", []string{"--bunq.read-limit=2.7"}, 2, "invalid syntax"},
 		{"telemetry path", []string{"--demo", "--web.telemetry-path=/status"}, 2, "/status"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

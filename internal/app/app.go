@@ -18,6 +18,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/apicontext"
 	"bunq_exporter/internal/config"
 )
 
@@ -27,6 +28,9 @@ const (
 	exitFailed = 1
 	exitUsage  = 2 // wrong command line
 )
+
+// maxWebConfig bounds the file of --web.config.file, in bytes.
+const maxWebConfig = 1 << 20
 
 // Main runs the program until it is interrupted or terminated, and exits. A second signal ends it at once.
 func Main() {
@@ -60,12 +64,12 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	writer, dropped, flush := newLogWriter(stderr)
 	defer flush()
 	logger, toolkitLogger := newLoggers(o, writer)
-	if err := toolkit.Validate(*o.web.WebConfigFile); err != nil { // before anything is registered
-		_, _ = fmt.Fprintf(stderr, "%s: %s\n", *o.web.WebConfigFile, err)
+	if err := checkWeb(*o.web.WebConfigFile); err != nil { // before anything is registered
+		_, _ = fmt.Fprintln(stderr, err)
 		return exitFailed
 	}
 	load := func() (*config.Config, error) { return config.Load(o.configFile) }
-	accounts := newAccounts(load, bunq.NewLimiter(o.readLimit), logger)
+	accounts := newAccounts(load, bunq.NewLimiter(int(o.readLimit)), logger)
 	announce := func(net.Addr) {}
 	if o.demo {
 		demo, err := startDemo(ctx, o.demoListenAddress)
@@ -95,19 +99,28 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // check is --config.check.
 func check(o options, stdout, stderr io.Writer) int {
 	c, err := config.Load(o.configFile)
-	if err == nil {
-		err = c.CheckFiles()
-		for _, warning := range c.Warnings() {
-			_, _ = fmt.Fprintln(stderr, "warning:", warning)
-		}
+	for _, warning := range c.Warnings() {
+		_, _ = fmt.Fprintln(stderr, "warning:", warning)
 	}
-	if webErr := toolkit.Validate(*o.web.WebConfigFile); webErr != nil {
-		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
-	}
-	if err != nil {
+	if err := errors.Join(err, c.CheckFiles(), checkWeb(*o.web.WebConfigFile)); err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
 		return exitFailed
 	}
 	_, _ = fmt.Fprintf(stdout, "SUCCESS: %s is valid\n", o.configFile)
 	return exitOK
+}
+
+// checkWeb checks the file of --web.config.file, if there is one.
+func checkWeb(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, err := apicontext.ReadFile(path, maxWebConfig) // exporter-toolkit would wait for a named pipe
+	if err == nil {
+		err = toolkit.Validate(path)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

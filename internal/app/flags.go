@@ -19,7 +19,7 @@ type options struct {
 	configFile, demoListenAddress, telemetryPath, logLevel, logFormat string
 	configCheck, demo, enableLifecycle, disableExporterMetrics        bool
 
-	readLimit     int
+	readLimit     uint8
 	timeoutOffset time.Duration
 	web           *toolkit.FlagConfig
 }
@@ -35,7 +35,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, code int, done b
 	app.Flag("config.check", "Validate the configuration and the files it names, and exit.").BoolVar(&o.configCheck)
 	app.Flag("demo", "Start a simulated bunq API and watch it, without configuration or network.").BoolVar(&o.demo)
 	app.Flag("demo.listen-address", "Simulated API address.").Default("127.0.0.1:0").StringVar(&o.demoListenAddress)
-	app.Flag("bunq.read-limit", "Reads within 3 seconds per API host, 1 to 3.").Default("3").IntVar(&o.readLimit)
+	app.Flag("bunq.read-limit", "Reads within 3 seconds per API host, 1 to 3.").Default("3").Uint8Var(&o.readLimit)
 	o.web = kingpinflag.AddFlags(app, ":10059")
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").StringVar(&o.telemetryPath)
 	app.Flag("web.enable-lifecycle", "Enable reload via HTTP request.").BoolVar(&o.enableLifecycle)

@@ -47,12 +47,13 @@ type DeviceServers struct {
 	Known []int64 // neither to watch nor to report as unexpected
 }
 
-// Load reads the configuration file at path. The error lists every problem, each in a line FILE:LINE: MESSAGE. Files
-// that the configuration names are not read: see [Config.CheckFiles] and [Account.APIKey].
+// Load reads the configuration file at path. The error lists every problem, each in a line FILE:LINE: MESSAGE; the
+// configuration then has only what is valid, for [Config.CheckFiles]. Files that it names are not read: see there, and
+// [Account.APIKey].
 func Load(path string) (*Config, error) {
 	text, err := apicontext.ReadFile(path, maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; correct the path, or start from config.yml.example", path, err)
+		return &Config{}, fmt.Errorf("%s: %w; correct the path, or start from config.yml.example", path, err)
 	}
 	return parse(path, text)
 }
@@ -65,17 +66,17 @@ func parse(path string, text []byte) (*Config, error) {
 			c.Accounts = append(c.Accounts, c.validate(found.mapping(item, accountRules)))
 		}
 	}
-	if err := found.in(path); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return c, found.in(path)
 }
 
-// CheckFiles reads the key and context files of all accounts. The error lists every problem like that of [Load]. A
+// CheckFiles reads the key and context files of the accounts, as far as they are valid. The error lists every problem like that of [Load]. A
 // context file need not exist, but its folder must. Nothing is written.
 func (c *Config) CheckFiles() error {
 	var found problems
 	for _, a := range c.Accounts {
+		if a.Name == "" || a.Environment == "" || a.ContextFile == "" { // not valid
+			continue
+		}
 		for _, err := range []error{a.checkKey(), a.checkContextFile()} {
 			if err != nil {
 				found.report(c.lines[a.Name], "account %s: %s", a.Name, err)
