@@ -29,7 +29,7 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 var accountRules = map[string]rule{
 	"name":           {true, validName.MatchString, "invalid", "use letters, digits, - and _"},
 	"environment":    {true, validEnvironment, "unknown", "write production or sandbox"},
-	"base_url":       {false, validURL, "invalid", "use https:// (http:// for loopback), no user or query"},
+	"base_url":       {false, validURL, "invalid", "use https:// (http:// for loopback), a port up to 65535, no user or query"},
 	"api_key_file":   {false, validFile, "not a file name", "name a file, or use api_key"},
 	"api_key":        {false, notBlank, "empty or not text", "write the key in quotes, or remove api_key"},
 	"context_file":   {true, validFile, "not a file name", "name a file for the API context"},
@@ -51,7 +51,8 @@ func validURL(s string) bool {
 	}
 	address, err := netip.ParseAddr(u.Hostname())
 	loopback := err == nil && address.IsLoopback() || strings.EqualFold(u.Hostname(), "localhost")
-	return u.Scheme == "https" || u.Scheme == "http" && loopback
+	_, err = strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback)
 }
 
 func validIP(s string) bool {
