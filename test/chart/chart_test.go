@@ -114,7 +114,7 @@ func checkPod(t *testing.T, set *appsv1.StatefulSet) {
 	if c := container.SecurityContext; *c.AllowPrivilegeEscalation || !*c.ReadOnlyRootFilesystem ||
 		!slices.Equal(c.Capabilities.Drop, []corev1.Capability{"ALL"}) || len(c.Capabilities.Add) > 0 ||
 		!*s.RunAsNonRoot || s.SeccompProfile.Type != "RuntimeDefault" || *s.FSGroup != *s.RunAsGroup ||
-		*pod.AutomountServiceAccountToken || len(container.Env) != 1 ||
+		*pod.AutomountServiceAccountToken || container.Env[0].Name != "POD_NAME" ||
 		(pod.Affinity != nil) != (*set.Spec.Replicas > 1) || set.Spec.VolumeClaimTemplates[0].Name != mounts[1].Name {
 		t.Errorf("%d pods: %+v", *set.Spec.Replicas, pod)
 	}
@@ -185,15 +185,17 @@ func checkMonitoring(t *testing.T, objects map[string]runtime.Object) {
 	if !strings.Contains(help.String(), `--web.telemetry-path="`+path+`"`) {
 		t.Errorf("%s is not the default of --web.telemetry-path", path)
 	}
-	text := strings.ReplaceAll(read("../../alerts/bunq.rules.yml"), "http://localhost:10059", "https://bunq.example")
+	readFor := func(path string) string {
+		return strings.ReplaceAll(read(path), "http://localhost:10059", "https://bunq.example")
+	}
 	var want monitoringv1.PrometheusRuleSpec
-	must(0, yaml.UnmarshalStrict([]byte(text), &want))
+	must(0, yaml.UnmarshalStrict([]byte(readFor("../../alerts/bunq.rules.yml")), &want))
 	if diff := cmp.Diff(want, objects["prometheusrule"].(*monitoringv1.PrometheusRule).Spec); diff != "" {
 		t.Errorf("rules, -want +got:\n%s", diff)
 	}
 	dashboards := objects["dashboards"].(*corev1.ConfigMap).Data
 	for _, file := range must(filepath.Glob("../../dashboards/*")) {
-		if diff := cmp.Diff(read(file), dashboards[filepath.Base(file)]); diff != "" {
+		if diff := cmp.Diff(readFor(file), dashboards[filepath.Base(file)]); diff != "" {
 			t.Errorf("%s, -want +got:\n%s", file, diff)
 		}
 	}
@@ -220,7 +222,11 @@ func TestChartSchemaOfAccounts(t *testing.T) {
 	}
 }
 
-func TestChartReadme(t *testing.T) {
+func TestChartReadmeAndVersion(t *testing.T) {
 	before, _, _ := strings.Cut(read(folder+"README.md"), "```yaml\n")
+	newest := regexp.MustCompile(`(?m)^## v(\S+)`).FindStringSubmatch(read("../../CHANGELOG.md"))[1]
+	if chart := must(loader.Load(folder)); chart.Metadata.Version != newest || chart.AppVersion() != newest {
+		t.Errorf("the chart has version %s of %s, want both %s", chart.Metadata.Version, chart.AppVersion(), newest)
+	}
 	compare(t, folder+"README.md", before+"```yaml\n"+read(folder+"values.yaml")+"```\n")
 }
