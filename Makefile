@@ -61,8 +61,10 @@ screenshots:
 	folder=$$(mktemp -d) && SCREENSHOTS=$$folder $(GO) test -count=1 -run TestPagesInBrowser ./test && \
 	cp $$folder/status-desktop-light.png docs/status.png
 
+IMAGE ?= bunq_exporter
 image:
-	buildah build --tag bunq_exporter .
+	buildah build --tag $(IMAGE) --build-arg VERSION=$$(git describe --tags --always | sed s/^v//) \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
 
 # Everything that is released, in dist/.
 release:
