@@ -42,18 +42,36 @@ var pinned = regexp.MustCompile(`^docker\.io/[a-z]+/[a-z]+:v?\d+\.\d+\.\d+$`)
 
 func TestComposeServices(t *testing.T) {
 	t.Parallel()
+	provider := readFile(t, composeFolder+"/grafana/provisioning/dashboards/bunq.yml")
+	prometheus := readFile(t, composeFolder+"/prometheus.yml")
+	rules := regexp.MustCompile(`rule_files: \[(\S+)\]`).FindStringSubmatch(prometheus)
 	for name, service := range readCompose(t) {
 		if (service.Build == "") != pinned.MatchString(service.Image) && name != "accounts.yaml: exporter" {
 			t.Errorf("%s: built from %q, image %q, want a folder or a version", name, service.Build, service.Image)
 		}
+		read := names(strings.Join(service.Command, "\n"), regexp.MustCompile(`--config\.file=(\S+)`))
+		switch name {
+		case "compose.yaml: grafana":
+			maps.Copy(read, names(provider, regexp.MustCompile(`path: (\S+)`)))
+		case "compose.yaml: prometheus":
+			read[filepath.Join("/etc/bunq_exporter/deploy/compose", rules[1])] = true // beside its configuration
+		}
 		for _, volume := range service.Volumes {
-			from, _, _ := strings.Cut(volume, ":")
+			from, to, _ := strings.Cut(volume, ":")
+			to = strings.TrimSuffix(to, ":ro")
+			maps.DeleteFunc(read, func(path string, _ bool) bool { return path == to || filepath.Dir(path) == to })
+			if from == "contexts" && !strings.Contains(readFile(t, "../Dockerfile"), "\nVOLUME "+to+"\n") {
+				t.Errorf("%s: %s is not the folder of the image", name, volume)
+			}
 			if from == "./config" || from == "contexts" { // made by the user
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(composeFolder, from)); err != nil || !strings.HasSuffix(volume, ":ro") {
 				t.Errorf("%s: volume %s is writable, or %v", name, volume, err)
 			}
+		}
+		if len(read) > 0 {
+			t.Errorf("%s: no volume has %v", name, read)
 		}
 		for _, port := range service.Ports {
 			if !strings.HasPrefix(port, "127.0.0.1:") {
@@ -101,17 +119,23 @@ func TestDeployFilesNameTheProgram(t *testing.T) {
 	known["10059"] = strings.Contains(help, ":10059")
 	pattern := regexp.MustCompile(`(--(?:config|demo|bunq|scrape|log|web\.(?:listen|config|systemd|tele|enable|disable))[.a-z-]*|` +
 		`BUNQ_EXPORTER_[A-Z_]+|\bbunq_(?:up|api|device|login|session|account)[a-z_]*|/-/[a-z]+|\b10\d{3}\b)`)
-	route := regexp.MustCompile(`:10059(/[a-z/-]+)`)
+	route, socket := regexp.MustCompile(`:10059(/[a-z/-]+)`), regexp.MustCompile(`ListenStream=(\d+)`)
+	hosts, services := regexp.MustCompile(`["/]([a-z]+):\d{4}`), readCompose(t)
 	err := filepath.WalkDir("../deploy", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() || strings.HasSuffix(path, "compose.yaml") {
 			return err // the commands of Compose are tested above
 		}
 		text := readFile(t, path)
-		for _, found := range []set{names(text, pattern), names(text, route)} {
+		for _, found := range []set{names(text, pattern), names(text, route), names(text, socket)} {
 			for name := range found {
 				if !known[name] {
 					t.Errorf("%s: the program has no %s", path, name)
 				}
+			}
+		}
+		for host := range names(text, hosts) {
+			if _, known := services["compose.yaml: "+host]; !known && strings.HasPrefix(path, composeFolder) {
+				t.Errorf("%s: there is no service %s", path, host)
 			}
 		}
 		for name := range names(text, installed) {
