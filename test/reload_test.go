@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,13 @@ func TestReload(t *testing.T) {
 		}
 	}
 	e.scrape()
+	var connection atomic.Value
+	a.setIntercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !connection.CompareAndSwap(nil, r.RemoteAddr) && connection.Load() != r.RemoteAddr {
+			t.Error("a reload closes the connections of an account that stays")
+		}
+		return false
+	})
 	writeConfig(t, folder, a.url, 0)
 	reload(http.StatusInternalServerError)
 	e.find(`(config.yml:7: )`)

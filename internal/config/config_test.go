@@ -24,9 +24,7 @@ const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 // Each file has a golden file, with its accounts or problems. Most of the invalid ones break one rule.
 func TestLoad(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*/*.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for _, path := range append(paths, "testdata/invalid/missing.yml") {
 		t.Run(path, func(t *testing.T) {
 			golden := strings.TrimSuffix(path, ".yml")
@@ -112,18 +110,21 @@ func expectGolden(t *testing.T, path, got string) {
 	}
 }
 
-func read(t *testing.T, path string) string {
+func check(t *testing.T, err error) {
 	t.Helper()
-	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	check(t, err)
 	return string(text)
 }
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(path, []byte(text), 0o600))
 }

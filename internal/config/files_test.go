@@ -22,9 +22,7 @@ func load(t *testing.T, folder string, lines ...string) *config.Config {
 	write(t, path, "accounts:\n  - name: company\n    device_servers: [1]\n    environment: production\n    "+
 		strings.Join(lines, "\n    "))
 	c, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	return c
 }
 
@@ -58,9 +56,7 @@ func TestCheckFiles(t *testing.T) {
 // ends.
 func TestReadOnlyFolder(t *testing.T) {
 	folder := t.TempDir()
-	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o755), os.Chmod(folder, 0o555)); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(os.Chmod(filepath.Dir(folder), 0o755), os.Chmod(folder, 0o555)))
 	c := load(t, t.TempDir(), "context_file: "+folder+"/company.conf")
 	result := make(chan error)
 	go func() {
@@ -91,9 +87,7 @@ func TestWarnings(t *testing.T) {
 		write(t, filepath.Join(folder, "key"), "")
 		write(t, filepath.Join(folder, "company.conf"), "")
 		path := filepath.Join(folder, test.file)
-		if err := os.Chmod(path, test.mode); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Chmod(path, test.mode))
 		got := c.Warnings()
 		if len(got) != test.want || test.want > 0 && !strings.HasSuffix(got[0], "chmod 600 "+path) {
 			t.Errorf("%s with mode %o: got %q", test.file, test.mode, got)
