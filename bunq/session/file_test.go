@@ -75,5 +75,10 @@ func TestSessionOfAnSDKIsUsed(t *testing.T) {
 			len(api.seen(bunq.CreateDeviceServer)) != 1 || p.file(t)["custom"] != "kept" {
 			t.Errorf("requests %q, file %v", got, p.file(t))
 		}
+		ended := p.file(t)["session_context"].(map[string]any)
+		ended["expiry_time"] = "1999-12-31 23:59:59.000000" // as where a timer stands still: the machine was suspended
+		p.edit(t, map[string]any{"session_context": ended})
+		time.Sleep(2 * time.Minute)
+		p.expect(t, session.OK)
 	})
 }

@@ -238,9 +238,10 @@ func (r *runner) pause(err error) time.Duration {
 	return backoff[min(r.failures, len(backoff))-1]
 }
 
-// wait returns when the next login is due: before the session ends, after a pause, or earlier if there is a reason.
+// wait returns when the next login is due: before the session ends, after a pause, or earlier if there is a reason. A
+// session may end before its timer, which stands still while a machine is suspended.
 func (r *runner) wait(ctx context.Context, err error) {
-	for next := time.Now().Add(r.pause(err)); time.Now().Before(next); {
+	for next := time.Now().Add(r.pause(err)); time.Now().Before(next) && (err != nil || r.isOpen(renewBefore)); {
 		select {
 		case <-ctx.Done():
 			return
