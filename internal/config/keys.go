@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bunq_exporter/bunq"
+	"bunq_exporter/bunq/apicontext"
 )
 
 // rule describes the values that a key can have.
@@ -83,7 +84,7 @@ func (c *Config) validate(m mapping) Account {
 	if a.Name != "" { // a name is no absolute path, so that both can be in one map
 		m.unique(c.lines, "name", m.values["name"], a.Name)
 	}
-	if path, err := filepath.Abs(a.ContextFile); err == nil && a.ContextFile != "" {
+	if path, err := filepath.Abs(apicontext.Resolve(a.ContextFile)); err == nil && a.ContextFile != "" {
 		m.unique(c.lines, "context_file", m.values["context_file"], path)
 	}
 	for _, n := range m.list("permitted_ips") {
