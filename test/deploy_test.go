@@ -95,9 +95,8 @@ func TestDeployedCommands(t *testing.T) {
 			t.Errorf("%q: exit status %d: %s", args, code, text)
 		}
 	}
-	if _, err := config.Load("../deploy/packages/config.yml"); err != nil {
-		t.Error(err)
-	}
+	_, err := config.Load("../deploy/packages/config.yml")
+	check(t, err)
 }
 
 // Flags, ports, paths and metrics in the files are those of the program.
@@ -147,9 +146,7 @@ func TestDeployFilesNameTheProgram(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Error(err)
-	}
+	check(t, err)
 }
 
 const unitFile = "../deploy/systemd/bunq_exporter.service"

@@ -107,9 +107,7 @@ func replace(name string, put func(path string) error) func(*testing.T, string) 
 	return func(t *testing.T, folder string) (repair func()) {
 		path := filepath.Join(folder, name)
 		_ = os.Rename(path, path+".before") // there may be none
-		if err := put(path); err != nil {
-			t.Error(err)
-		}
+		check(t, put(path))
 		return func() {
 			_ = os.Remove(path)
 			_ = os.Rename(path+".before", path)

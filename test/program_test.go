@@ -46,6 +46,9 @@ func TestShutdownDuringScrape(t *testing.T) {
 			scraped <- text
 		}()
 		<-reading
+		silent, err := net.Dial("tcp", e.address()) // a connection that sends nothing
+		check(t, err)
+		defer func() { _ = silent.Close() }()
 		e.signal(syscall.SIGTERM)
 		e.find(`(Shutting down)`)
 		if answers {

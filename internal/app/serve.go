@@ -28,7 +28,7 @@ const (
 	idleTimeout     = 5 * time.Minute // longer than scrape intervals, so that scrapers keep their connection
 	maxHeaderBytes  = 32 << 10        // Go's limit of 1 MiB for each half-open connection is too much
 	scrapeGrace     = time.Second     // for scrapes in flight at shutdown; then they answer with what is known
-	shutdownTimeout = 5 * time.Second
+	shutdownTimeout = 3 * time.Second
 )
 
 // serve answers requests until ctx ends. It calls announce with each address that it listens on.
@@ -59,7 +59,8 @@ func serve(ctx context.Context, o options, handler *web.Handler, accounts *accou
 			_ = level.Info(logger).Log("msg", "Shutting down")
 			handler.Stop()
 			time.AfterFunc(scrapeGrace, endScrapes)
-			return shutDown(server, logger)
+			shutDown(server, logger)
+			return exitOK
 		}
 	}
 }
@@ -92,12 +93,12 @@ func newHandler(ctx context.Context, o options, accounts *accounts, dropped prom
 	})
 }
 
-func shutDown(server *http.Server, logger log.Logger) int {
+// shutDown waits for requests in flight, but not long for connections that send none, or for slow clients.
+func shutDown(server *http.Server, logger log.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		_ = level.Error(logger).Log("msg", "Failed to shut down cleanly", "err", err)
-		return exitFailed
+		_ = level.Warn(logger).Log("msg", "Closing connections that are still in use", "err", err)
+		_ = server.Close()
 	}
-	return exitOK
 }
