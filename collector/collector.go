@@ -53,8 +53,8 @@ type scrape struct{ prometheus.CollectorFunc }
 // Describe implements [prometheus.Collector]. It is empty: which series there are depends on bunq.
 func (scrape) Describe(chan<- *prometheus.Desc) {}
 
-// Scrape reads the accounts concurrently and returns a collector of the results. It ends with ctx: what was not read by
-// then is shown as such.
+// Scrape reads the accounts concurrently and returns a collector of the results. It ends with ctx, which must have a
+// deadline: what was not read by then is shown as such.
 func Scrape(ctx context.Context, accounts []*Account) prometheus.Collector {
 	results := make([]Result, len(accounts))
 	var wg sync.WaitGroup
