@@ -69,8 +69,8 @@ func parse(path string, text []byte) (*Config, error) {
 	return c, found.in(path)
 }
 
-// CheckFiles reads the key and context files of the accounts, as far as they are valid. The error lists every problem like that of [Load]. A
-// context file need not exist, but its folder must. Nothing is written.
+// CheckFiles reads the key and context files of the accounts, as far as they are valid. The error lists every problem
+// like that of [Load]. A context file need not exist, but its folder must. Nothing is written.
 func (c *Config) CheckFiles() error {
 	var found problems
 	for _, a := range c.Accounts {
