@@ -25,10 +25,12 @@ func withExpired(t *testing.T, options bunqtest.Options, test func(*testing.T, *
 	})
 }
 
+// own returns a function that sets the status of the exporter's own device server.
+func own(status bunq.Status) func(*recorder) {
+	return func(api *recorder) { api.SetStatus(api.DeviceServers()[0].ID, status) }
+}
+
 func TestLoginStates(t *testing.T) {
-	own := func(status bunq.Status) func(*recorder) {
-		return func(api *recorder) { api.SetStatus(api.DeviceServers()[0].ID, status) }
-	}
 	for name, test := range map[string]struct {
 		options bunqtest.Options
 		change  func(*recorder)
